@@ -1,0 +1,1 @@
+"""What touches the world: Azure, SQLite, the host, the IMDS twin, the command line."""

@@ -1,0 +1,1 @@
+"""An invented world behind the same ports as the real one."""
