@@ -67,7 +67,8 @@ class Row(Generic[StateT, TriggerT, FactT]):
         verdict: whether the event is taken, ignored or refused.
         outcome: what a person is told.
         why: the reason the row exists.
-        rests_on: the page or rule the row rests on.
+        rests_on: the page, promise or rule the row rests on.
+        disputed: why the row may be wrong and stands all the same; empty for a row nobody disputes.
     """
 
     id: str
@@ -80,6 +81,7 @@ class Row(Generic[StateT, TriggerT, FactT]):
     outcome: str
     why: str
     rests_on: str = ""
+    disputed: str = ""
 
     def matches(self, facts: Collection[FactT]) -> bool:
         """Whether the guard holds for these facts."""
