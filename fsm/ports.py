@@ -302,6 +302,10 @@ class JobControl(Protocol):
     def deadline_s(self) -> float | None:
         """When the worker will let go of the job, on the monotonic clock; None until a notice or a stop."""
 
+    @abstractmethod
+    def checkpoint_soon(self) -> bool:
+        """Whether a notice, a freeze or a rebalance recommendation makes an early checkpoint worth its price."""
+
 
 class JobRunner(Protocol):
     """Runs one handler: in the loop, in a worker process, or as a child process.

@@ -1,0 +1,83 @@
+"""The journal as JSON lines.
+
+Each line is handed to the operating system before the call it announces is made, so that a killed process leaves
+every line it acted on; only a crash of the machine can take the last ones. Lines are appended whole: several workers
+may share a file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fsm.errors import ConfigurationError
+from fsm.ports import Journal, JsonScalar
+
+FORMAT = 1
+"""Stands in the first line of every process; raised when a reader of older journals would go wrong."""
+
+
+class JsonLinesJournal(Journal):
+    """Appends to a file.
+
+    Every line has `n` (rising by one within a source), `at` (wall time, UTC), `source` (one process) and `kind`.
+
+    Raises:
+        ConfigurationError: the file cannot be opened for appending.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as exc:
+            remedy = "Name a file in a directory that exists and can be written."
+            raise ConfigurationError("--journal", f"{path} cannot be opened: {exc.strerror}", remedy) from exc
+        self._path = path
+        self._source = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._n = 0
+        self._failed = False
+        self.write("journal", {"format": FORMAT, "pid": os.getpid()})
+
+    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+        self._n += 1
+        at = datetime.now(UTC).isoformat(timespec="microseconds")
+        line = json.dumps({"n": self._n, "at": at, "source": self._source, "kind": kind, **fields}) + "\n"
+        try:
+            os.write(self._fd, line.encode())
+        except OSError as exc:
+            if not self._failed:  # said once: a full disk must not stop the drain
+                self._failed = True
+                print(f"--journal: {self._path} cannot be written: {exc.strerror}", file=sys.stderr)  # noqa: T201
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class NoJournal(Journal):
+    """Keeps nothing: for workers without `--journal`."""
+
+    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+        """Drop the entry."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class WatchedJournal(Journal):
+    """Shows every entry to an observer, then passes it on."""
+
+    def __init__(self, journal: Journal, observe: Callable[[str, Mapping[str, JsonScalar]], None]) -> None:
+        self._journal = journal
+        self._observe = observe
+
+    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+        self._observe(kind, fields)
+        self._journal.write(kind, fields)
+
+    def close(self) -> None:
+        self._journal.close()
