@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from fsm.ports import JobStore, WorkQueue
+from tests.contracts.simulator_world import SIMULATOR
 from tests.contracts.worlds import TIMEOUT_S, QueueWorld, StoreWorld, WorldMaker
 
-WORLDS: tuple[WorldMaker, ...] = ()
+WORLDS: tuple[WorldMaker, ...] = (SIMULATOR,)
 
 
 @pytest.fixture(params=[pytest.param(world, id=world.id, marks=world.marks) for world in WORLDS])
