@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import assert_never
 
 from fsm.backoff import CALL_RETRY, FAILURE_PAUSE_S_MAX, Backoff
@@ -218,6 +219,10 @@ class Delivering(JobControl):
         place = self._place
         visibility_s = place.settings.visibility_timeout_s + place.situation.freeze_s
         asked_s = place.ports.clock.monotonic_s()
+        if self._message.expires_at is not None:
+            left_s = (self._message.expires_at - place.ports.clock.now()).total_seconds()
+            if left_s < visibility_s:
+                return self._let_expire()
         try:
             self._pop_receipt = await place.ports.queue.renew(
                 self.message_id, self._pop_receipt, visibility_timeout_s=visibility_s, timeout_s=self._call_timeout_s()
@@ -229,6 +234,16 @@ class Delivering(JobControl):
             return RenewalUnanswered()
         self.lease_until_s = asked_s + visibility_s
         place.note("renewed", self.message_id, epoch=self._delivery.epoch)
+        return Renewed()
+
+    def _let_expire(self) -> Event:
+        """A message put with a time to live cannot be hidden past it; then nobody else can have it either.
+
+        The job runs on: with a store under its fence, without one until the queue refuses the delete.
+        """
+        if self.lease_until_s < math.inf:
+            self.lease_until_s = math.inf
+            self._place.note("expiring", self.message_id, epoch=self._delivery.epoch)
         return Renewed()
 
     # -- the protocol -----------------------------------------------------------------------------------------------

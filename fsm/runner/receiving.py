@@ -32,7 +32,7 @@ class Receiver:
             if not self._place.store_answers:
                 await self._ask_store()
             elif self._place.free == 0:
-                await self._place.situation.change()
+                await self._place.situation.anything()
             else:
                 await self._gather()
                 if self._place.situation.working:
@@ -47,7 +47,7 @@ class Receiver:
             left_s = until_s - place.ports.clock.monotonic_s()
             if left_s <= 0:
                 return
-            await place.situation.change(timeout_s=left_s)
+            await place.situation.anything(timeout_s=left_s)
 
     async def _receive(self) -> None:
         place = self._place

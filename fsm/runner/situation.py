@@ -17,6 +17,7 @@ from fsm.engine import Engine
 from fsm.notices import EventsDocument, Notices, Severity
 from fsm.ports import Clock, Journal
 from fsm.record import End
+from fsm.runner.tally import Tally
 from fsm.table import Verdict
 
 FREEZE_S_UNKNOWN = 30.0
@@ -38,11 +39,13 @@ class Stop:
 class Situation:
     """The facts about this worker and the state they have led to."""
 
-    def __init__(self, *, journal: Journal, clock: Clock) -> None:
+    def __init__(self, *, journal: Journal, clock: Clock, tally: Tally) -> None:
         self._journal = journal
         self._clock = clock
+        self._tally = tally
         self._engine = Engine(APPLICATION)
-        self._woken = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._stirred = asyncio.Event()
         self.state = APPLICATION.initial
         self.notices = Notices()
         self.stop: Stop | None = None
@@ -94,6 +97,7 @@ class Situation:
         self.notices = before.after(document, vm_name=vm_name, now=self._clock.now(), now_s=now_s)
         for event_id in self.notices.standing.keys() - before.standing.keys():
             notice = self.notices.standing[event_id]
+            self._tally.notices += 1
             left_s = None if notice.deadline_s is None else round(notice.deadline_s - now_s, 3)
             self._journal.write(
                 "notice",
@@ -171,13 +175,29 @@ class Situation:
     # -- waiting ----------------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Wake everything that waits in `change`."""
-        self._woken.set()
-        self._woken = asyncio.Event()
+        """Wake whoever waits for a change, or for anything at all."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        self.stir()
+
+    def stir(self) -> None:
+        """Wake whoever waits for anything at all: a place has become free, a delivery has ended."""
+        self._stirred.set()
+        self._stirred = asyncio.Event()
 
     async def change(self, *, timeout_s: float | None = None) -> None:
-        """Wait until something changes, or the time is over."""
-        woken = self._woken
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await woken.wait()
+        """Wait until the facts or the state change, or the time is over."""
+        await _wait(self._changed, timeout_s)
+
+    async def anything(self, *, timeout_s: float | None = None) -> None:
+        """Wait until anything happens, or the time is over."""
+        await _wait(self._stirred, timeout_s)
+
+
+async def _wait(event: asyncio.Event, timeout_s: float | None) -> None:
+    if timeout_s is None:
+        await event.wait()
+        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()

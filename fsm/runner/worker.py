@@ -44,13 +44,13 @@ class Worker:
         self._ports = ports
         self._settings = settings
         self._clock = ports.clock
-        self._situation = Situation(journal=ports.journal, clock=ports.clock)
+        self.tally = Tally()
+        self._situation = Situation(journal=ports.journal, clock=ports.clock, tally=self.tally)
         self._deliveries: dict[Delivering, asyncio.Task[None]] = {}
         self._receiving: asyncio.Task[None] | None = None
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._interrupts = 0
         self._denied_since_s: float | None = None
-        self.tally = Tally()
 
     @property
     def hung(self) -> int:
@@ -91,9 +91,13 @@ class Worker:
         """Say who we are, and make the place where deliveries are worked."""
         process = self._ports.randomness.token()
         place = Workplace(
-            ports=self._ports, settings=self._settings, situation=self._situation, identity=identity, process=process
+            ports=self._ports,
+            settings=self._settings,
+            situation=self._situation,
+            tally=self.tally,
+            identity=identity,
+            process=process,
         )
-        self.tally = place.tally
         self._ports.journal.write(
             "worker",
             {
@@ -279,7 +283,7 @@ class Worker:
         while self._unsettled():
             deadline_s = self._situation.deadline_s
             if deadline_s is None:
-                await self._situation.change()
+                await self._situation.anything()
                 continue
             settle_s = min(SETTLE_S_MAX, SETTLE_SHARE * max(0.0, deadline_s - began_s))
             now_s = self._clock.monotonic_s()
@@ -294,7 +298,7 @@ class Worker:
             if now_s >= steps[1]:
                 for delivery in tuple(self._deliveries):
                     delivery.stop_saving()
-            await self._situation.change(timeout_s=min(step for step in steps if step > now_s) - now_s)
+            await self._situation.anything(timeout_s=min(step for step in steps if step > now_s) - now_s)
         await place.confirm_deletes(timeout_s=self._settings.call_timeout_s)
         if self._situation.state is AppState.EVICTED:
             self._situation.fire(AppTrigger.DRAINED)

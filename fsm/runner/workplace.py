@@ -35,7 +35,14 @@ class Workplace:
     """
 
     def __init__(
-        self, *, ports: Ports, settings: WorkerSettings, situation: Situation, identity: VmIdentity, process: str
+        self,
+        *,
+        ports: Ports,
+        settings: WorkerSettings,
+        situation: Situation,
+        tally: Tally,
+        identity: VmIdentity,
+        process: str,
     ) -> None:
         self.ports = ports
         self.settings = settings
@@ -43,7 +50,7 @@ class Workplace:
         self.identity = identity
         self.process = process
         self.decide = Engine(JOB).fire
-        self.tally = Tally()
+        self.tally = tally
         self.store_answers = True
         self.active: dict[str, AtWork] = {}
         self._occupying: set[AtWork] = set()
@@ -63,14 +70,14 @@ class Workplace:
     def let_go(self, delivery: AtWork) -> None:
         """Note that a handler has let go: its place is free before its message is settled."""
         self._occupying.discard(delivery)
-        self.situation.wake()
+        self.situation.stir()
 
     def leave(self, delivery: AtWork) -> None:
         """Note the end of a delivery."""
         self._occupying.discard(delivery)
         if self.active.get(delivery.message_id) is delivery:
             del self.active[delivery.message_id]
-        self.situation.wake()
+        self.situation.stir()
 
     @property
     def free(self) -> int:
