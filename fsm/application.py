@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from fsm.sources import BOOT_ID, EVICTION_TIMES, INSTANCE_METADATA, REFERENCE, SCHEDULED_EVENTS, SPOT_GUIDE
 from fsm.table import Row, Table, Verdict
 
 
@@ -58,7 +59,7 @@ class AppFact(StrEnum):
 
 
 class Origin(StrEnum):
-    """Where a recovering worker comes from, found from vmId and boot id (AZURE 1.6)."""
+    """Where a recovering worker comes from, found from vmId and boot id."""
 
     FRESH = "fresh"
     RECREATED = "recreated"
@@ -75,8 +76,8 @@ LIVE = (S.RECOVERING, S.WARMING_UP, S.PROCESSING, S.EVICTED, S.DRAINED)
 WORKING = (S.RECOVERING, S.WARMING_UP, S.PROCESSING)
 """The states a shutdown leaves."""
 
-_REFERENCE = "the reference's application states"
-_NOTICES = "Scheduled Events: cancellation is the event's disappearance (AZURE 1.3)"
+_REFERENCE = REFERENCE.says("the application states")
+_NOTICES = SCHEDULED_EVENTS.says("an event that is cancelled disappears")
 
 ORIGIN_OF_ROW = {
     "A3": Origin.FRESH,
@@ -118,19 +119,19 @@ APPLICATION = Table(
             id="A4", source=(S.RECOVERING,), trigger=T.RESUME, when=(F.STORE_ANSWERED, F.SEEN_BEFORE),
             unless=(F.SAME_VM,), dest=S.WARMING_UP, outcome="recreated: the name is known, the vmId is new",
             why="eviction policy Delete: the VM and its disks were destroyed",
-            rests_on="vmId is new on a recreated VM (AZURE 1.6)",
+            rests_on=INSTANCE_METADATA.says("vmId is a VM's own"),
         ),
         AppRow(
             id="A5", source=(S.RECOVERING,), trigger=T.RESUME, when=(F.STORE_ANSWERED, F.SEEN_BEFORE, F.SAME_VM),
             unless=(F.SAME_BOOT,), dest=S.WARMING_UP, outcome="redeployed: same vmId, new boot id",
             why="eviction policy Deallocate, a reboot or a redeploy: the VM came back",
-            rests_on="vmId stays over stop and start (AZURE 1.6)",
+            rests_on=BOOT_ID.says("boot_id is new at every boot"),
         ),
         AppRow(
             id="A6", source=(S.RECOVERING,), trigger=T.RESUME,
             when=(F.STORE_ANSWERED, F.SEEN_BEFORE, F.SAME_VM, F.SAME_BOOT), unless=(F.SAME_PROCESS,), dest=S.WARMING_UP,
             outcome="restarted: same boot, another process", why="the process died or was stopped, the VM was not",
-            rests_on="boot id (AZURE 1.6)",
+            rests_on=BOOT_ID.says("boot_id stays until the next boot"),
         ),
         AppRow(
             id="A7", source=(S.RECOVERING,), trigger=T.RESUME,
@@ -170,7 +171,7 @@ APPLICATION = Table(
         AppRow(
             id="A15", source=(S.WARMING_UP,), trigger=T.START, when=(F.NOTICE_PENDING,), unless=(F.STOP_REQUESTED,),
             verdict=Verdict.REFUSED, outcome="a notice names this VM",
-            why="a VM can be designated for eviction as soon as it is created", rests_on="AZURE 1.4",
+            why="a VM can be designated for eviction as soon as it is created", rests_on=str(SPOT_GUIDE),
         ),
         AppRow(
             id="A16", source=(S.WARMING_UP,), trigger=T.START, when=(F.STOP_REQUESTED,), verdict=Verdict.REFUSED,
@@ -193,7 +194,7 @@ APPLICATION = Table(
         AppRow(
             id="A20", source=WORKING, trigger=T.SHUTDOWN, when=(F.NOTICE_PENDING,), dest=S.EVICTED,
             outcome="evicted: draining until the deadline", why="a reclaiming notice names this VM",
-            rests_on="Preempt, Terminate, Reboot and Redeploy (AZURE 1.3)",
+            rests_on=SCHEDULED_EVENTS.says("Preempt, Terminate, Reboot and Redeploy"),
         ),
         AppRow(
             id="A21", source=WORKING, trigger=T.SHUTDOWN, when=(F.STOP_REQUESTED,), unless=(F.NOTICE_PENDING,),
@@ -220,11 +221,12 @@ APPLICATION = Table(
         AppRow(
             id="A26", source=(S.EVICTED,), trigger=T.DRAINED, when=(F.NOTICE_PENDING,), dest=S.DRAINED,
             outcome="every job is settled; the VM may go", why="the event can now be acknowledged without harm",
-            rests_on="acknowledging a Preempt shortens one's own notice (AZURE 1.3)",
+            rests_on=SCHEDULED_EVENTS.says("an acknowledged event starts at once"),
         ),
         AppRow(
             id="A27", source=(S.EVICTED,), trigger=T.DRAINED, when=(F.STOP_REQUESTED,), unless=(F.NOTICE_PENDING,),
             dest=S.DRAINED, outcome="every job is settled; the process may end", why="a stop waits for the drain",
+            rests_on="promise drained_in_time",
         ),
         AppRow(
             id="A28", source=(S.EVICTED,), trigger=T.DRAINED, unless=(F.NOTICE_PENDING, F.STOP_REQUESTED),
@@ -279,7 +281,7 @@ APPLICATION = Table(
         AppRow(
             id="A39", source=LIVE, trigger=T.VM_GONE, dest=S.OFFLINE, outcome="killed with the VM",
             why="an eviction before its announced time, or without any, is only a kill",
-            rests_on="Preempt is best effort, up to 30 s (AZURE 1.4)",
+            rests_on=EVICTION_TIMES.says("notices are best effort, up to 30 s, and often under 10 s"),
         ),
         AppRow(
             id="A40", source=(S.OFFLINE,), trigger=T.VM_GONE, verdict=Verdict.IGNORED, outcome="not up",

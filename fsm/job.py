@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from fsm.sources import CONDITIONAL_WRITES, QUEUE_SDK, QUEUES_COMPARED, UPDATE_MESSAGE
 from fsm.table import Row, Table, Verdict
 
 
@@ -39,7 +40,7 @@ class JobFact(StrEnum):
     """What the rows look at."""
 
     DRAINING = "draining"
-    """A notice names this VM, or a stop was requested."""
+    """The application has left Processing: a notice names this VM, or a stop was requested."""
     STORELESS = "storeless"
     """The worker has no job store."""
     FIRST_DELIVERY = "first delivery"
@@ -68,8 +69,8 @@ JobRow = Row[JobState, JobTrigger, JobFact]
 ENDED = (S.COMPLETED, S.RELEASED, S.POISONED, S.ABANDONED)
 """The states no row leaves."""
 
-_AT_LEAST_ONCE = "Storage queues deliver at least once (AZURE 4.1)"
-_RECEIPTS = "only the newest pop receipt works (AZURE 4.2)"
+_AT_LEAST_ONCE = QUEUES_COMPARED.says("Storage queues deliver at least once")
+_RECEIPTS = UPDATE_MESSAGE.says("only the newest pop receipt works")
 _TOO_LATE = "the delivery has ended; late and doubled events are normal and change nothing"
 
 JOB = Table(
@@ -147,7 +148,7 @@ JOB = Table(
             id="J10", source=(S.RECEIVED,), trigger=T.REJECT, when=(F.SAFE_TO_DELETE,), dest=S.POISONED,
             outcome="poisoned: the message cannot be a job",
             why="an undecodable or oversized message would fail for ever",
-            rests_on="one bad message fails a whole page under the SDK's decode policies (AZURE 4.4)",
+            rests_on=QUEUE_SDK.says("under its decode policies one bad message fails a whole page"),
         ),
         JobRow(
             id="J11", source=(S.RECEIVED,), trigger=T.REJECT, unless=(F.SAFE_TO_DELETE,), verdict=Verdict.REFUSED,
@@ -195,7 +196,7 @@ JOB = Table(
         JobRow(
             id="J20", source=(S.RUNNING,), trigger=T.CHECKPOINT, unless=(F.FENCE_HOLDS,), verdict=Verdict.REFUSED,
             outcome="not saved: the record is another delivery's", why="a checkpoint never overwrites a newer one",
-            rests_on="conditional writes answer 412 (AZURE 5)",
+            rests_on=CONDITIONAL_WRITES.says("a write over another version answers 412"),
         ),
         JobRow(
             id="J21", source=(S.RUNNING,), trigger=T.FINISH, when=(F.RECORDED,), dest=S.COMPLETED,
@@ -225,7 +226,7 @@ JOB = Table(
         JobRow(
             id="J26", source=(S.RUNNING,), trigger=T.FAIL, when=(F.BUDGET_SPENT, F.SAFE_TO_DELETE), dest=S.POISONED,
             outcome="poisoned: failed too often", why="a job that always fails is set aside with its error",
-            rests_on="Storage queues have no dead-letter queue (AZURE 4.1)",
+            rests_on=QUEUES_COMPARED.says("Storage queues have no dead-lettering"),
         ),
         JobRow(
             id="J27", source=(S.RUNNING,), trigger=T.FAIL, when=(F.BUDGET_SPENT,), unless=(F.SAFE_TO_DELETE,),

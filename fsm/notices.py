@@ -12,9 +12,9 @@ from datetime import datetime
 from enum import StrEnum
 
 PREEMPT_NOTICE_S = 30.0
-"""The longest notice of a Preempt, and the deadline of one that names no time. [AZURE 1.3, read 2026-11]"""
+"""The longest notice of a Preempt, and the deadline of one that names no time. [`fsm.sources.SPOT_VMS`]"""
 STARTED_GRACE_S = 5.0
-"""What is left, at best, once an event has started without a time of its own. [AZURE 1.4, read 2026-11]"""
+"""What is left, at best, once an event has started: its NotBefore is blank then. [`fsm.sources.EVICTION_TIMES`]"""
 
 
 class Severity(StrEnum):
@@ -29,7 +29,7 @@ class Severity(StrEnum):
 
 
 RECLAIMING_TYPES = frozenset({"preempt", "terminate", "reboot", "redeploy"})
-"""Event types that end the process. [AZURE 1.3, read 2026-11]"""
+"""Event types that end the process. [`fsm.sources.SCHEDULED_EVENTS`]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

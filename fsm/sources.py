@@ -64,6 +64,10 @@ QUEUES_COMPARED = Source(
     f"{_LEARN}/azure/service-bus-messaging/service-bus-azure-and-service-bus-queues-compared-contrasted"
 )
 """Storage queues: at least once, no order, no automatic dead-lettering."""
+QUEUE_LIMITS = Source(f"{_LEARN}/azure/storage/queues/scalability-targets")
+"""64 KiB a message, 2,000 messages a second a queue."""
+GET_MESSAGES = Source(f"{_LEARN}/rest/api/storageservices/get-messages")
+"""1 to 32 messages a call, visibility 1 s to 7 days, the dequeue count rises with each."""
 UPDATE_MESSAGE = Source(f"{_LEARN}/rest/api/storageservices/update-message")
 """An update brings a new pop receipt, and only the newest works; visibility 0 shows the message at once."""
 QUEUE_SDK = Source("https://pypi.org/project/azure-storage-queue/12.18.1")

@@ -52,7 +52,7 @@ class VmFact(StrEnum):
     """The max price is -1, or at least the current price."""
     CAPACITY_AVAILABLE = "capacity available"
     """Azure has room for this size in this place."""
-    POLICY_DELETE = "policy is Delete"
+    POLICY_DELETE = "policy Delete"
     """The eviction policy is Delete; otherwise it is Deallocate."""
 
 
