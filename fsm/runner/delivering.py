@@ -114,6 +114,8 @@ class Delivering(JobControl):
             )
         except MessageRejectedError as exc:
             rejected = str(exc)
+        if self._message.expires_at is not None:
+            self._place.note("expires", self.message_id, epoch=self._delivery.epoch)
         await self._settle(self._step(Received(rejected=rejected)))
         if self._delivery.phase is Phase.RUNNING:
             outcome = await self._run_handler()
@@ -241,9 +243,7 @@ class Delivering(JobControl):
 
         The job runs on: with a store under its fence, without one until the queue refuses the delete.
         """
-        if self.lease_until_s < math.inf:
-            self.lease_until_s = math.inf
-            self._place.note("expiring", self.message_id, epoch=self._delivery.epoch)
+        self.lease_until_s = math.inf
         return Renewed()
 
     # -- the protocol -----------------------------------------------------------------------------------------------

@@ -53,6 +53,11 @@ class Worker:
         self._denied_since_s: float | None = None
 
     @property
+    def state(self) -> AppState:
+        """Where the worker stands."""
+        return self._situation.state
+
+    @property
     def hung(self) -> int:
         """Handlers that did not let go when they were told to: their process must be ended from outside the loop."""
         return len(self._deliveries)
@@ -268,6 +273,7 @@ class Worker:
             place.leave(delivery)
 
     def _note_crash(self, task: asyncio.Task[None]) -> None:
+        self._situation.stir()
         if not task.cancelled() and (crash := task.exception()) and not self._crash.done():
             self._crash.set_exception(crash)
 
