@@ -9,9 +9,10 @@ import pytest
 
 from fsm.ports import JobStore, WorkQueue
 from tests.contracts.simulator_world import SIMULATOR
+from tests.contracts.sqlite_world import SQLITE
 from tests.contracts.worlds import TIMEOUT_S, QueueWorld, StoreWorld, WorldMaker
 
-WORLDS: tuple[WorldMaker, ...] = (SIMULATOR,)
+WORLDS: tuple[WorldMaker, ...] = (SQLITE, SIMULATOR)
 
 
 @pytest.fixture(params=[pytest.param(world, id=world.id, marks=world.marks) for world in WORLDS])

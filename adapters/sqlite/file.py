@@ -1,0 +1,100 @@
+"""Opening the one file: is it there, is it ours, is it as durable as promised?"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from enum import StrEnum
+from pathlib import Path
+
+from adapters.sqlite.errors import unwritable
+from fsm.errors import ConfigurationError, MissingError
+
+APPLICATION_ID = 0x73706673
+"""Marks a file as ours ("spfs"), in the header field SQLite keeps for this. [https://sqlite.org/fileformat2.html]"""
+SCHEMA_VERSION = 1
+"""`PRAGMA user_version` of the tables this program reads and writes."""
+_SQLITE_MIN = (3, 35, 0)
+"""The first SQLite with RETURNING. [https://sqlite.org/lang_returning.html]"""
+
+
+class Synchronous(StrEnum):
+    """When a commit reaches the disk."""
+
+    FULL = "FULL"
+    """Before it is confirmed: it survives a loss of power."""
+    NORMAL = "NORMAL"
+    """Some time later: it survives the death of the process, and not always the loss of power."""
+
+
+def check(path: Path, *, setting: str) -> None:
+    """Refuse what cannot become a database, before SQLite says so in its own words.
+
+    Raises:
+        ConfigurationError: the directory is missing, the path is a directory, or either cannot be written.
+    """
+    if sqlite3.sqlite_version_info < _SQLITE_MIN:
+        wanted = ".".join(map(str, _SQLITE_MIN))
+        problem = f"this Python comes with SQLite {sqlite3.sqlite_version}, older than {wanted}"
+        raise ConfigurationError(setting, problem, "Use another Python, or an Azure address.")
+    directory = path.parent
+    if not directory.is_dir():
+        raise ConfigurationError(setting, f"the directory {directory} does not exist", "Create it first.")
+    if path.is_dir():
+        raise ConfigurationError(setting, f"{path} is a directory", "Name a file in it.")
+    if not os.access(path if path.exists() else directory, os.W_OK) or not os.access(directory, os.W_OK):
+        raise unwritable(path, setting=setting)
+
+
+def connect(
+    path: Path, *, create: bool, setting: str, synchronous: Synchronous, busy_timeout_s: float
+) -> sqlite3.Connection:
+    """Open the file for the thread that calls.
+
+    Raises:
+        MissingError: there is no such file, and it is not to be created.
+        ConfigurationError: it is another program's, or of a newer version of this one.
+        sqlite3.Error: whatever else SQLite refuses.
+    """
+    if not create and not path.exists():
+        raise MissingError(f"there is no file {path}")
+    connection = sqlite3.connect(
+        f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}",
+        uri=True,
+        timeout=busy_timeout_s,
+        isolation_level=None,
+    )
+    try:
+        _check_owner(connection, path, setting=setting)
+        _set_up(connection, path, setting=setting, synchronous=synchronous)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def mark(connection: sqlite3.Connection) -> None:
+    """Mark the file as ours, within the transaction that creates its first tables."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _check_owner(connection: sqlite3.Connection, path: Path, *, setting: str) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application == 0 and version == 0 and tables == 0:
+        return
+    if application != APPLICATION_ID:
+        raise ConfigurationError(setting, f"{path} is another program's database", "Name another file.")
+    if version != SCHEMA_VERSION:
+        problem = f"{path} has tables of version {version}, and this program knows version {SCHEMA_VERSION}"
+        raise ConfigurationError(setting, problem, "Use the spotfsm that wrote it, or name another file.")
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, *, setting: str, synchronous: Synchronous) -> None:
+    (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if journal_mode != "wal":
+        problem = f"the file system of {path} has no shared memory, which SQLite's write-ahead log needs"
+        raise ConfigurationError(setting, problem, "Name a file on a local disk.")
+    connection.execute(f"PRAGMA synchronous = {synchronous.value}")
