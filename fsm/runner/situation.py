@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
 from fsm.application import APPLICATION, AppFact, AppRow, AppState, AppTrigger
 from fsm.engine import Engine
+from fsm.job import JobFact
+from fsm.joint import AFTER_APPLICATION, facts_of_application
 from fsm.notices import EventsDocument, Notices, Severity
 from fsm.ports import Clock, Journal
 from fsm.record import End
@@ -39,10 +41,13 @@ class Stop:
 class Situation:
     """The facts about this worker and the state they have led to."""
 
-    def __init__(self, *, journal: Journal, clock: Clock, tally: Tally) -> None:
+    def __init__(
+        self, *, journal: Journal, clock: Clock, tally: Tally, all_settled: Callable[[], bool] = lambda: True
+    ) -> None:
         self._journal = journal
         self._clock = clock
         self._tally = tally
+        self._all_settled = all_settled
         self._engine = Engine(APPLICATION)
         self._changed = asyncio.Event()
         self._stirred = asyncio.Event()
@@ -56,8 +61,8 @@ class Situation:
 
     @property
     def working(self) -> bool:
-        """Whether messages may be received and jobs may begin."""
-        return self.state is AppState.PROCESSING
+        """Whether messages may be received and jobs may begin, as the joint rules say."""
+        return JobFact.DRAINING not in facts_of_application(self.state)
 
     @property
     def deadline_s(self) -> float | None:
@@ -149,6 +154,7 @@ class Situation:
         known = self._facts().union(facts)
         row = self._engine.fire(self.state, trigger, known)
         before, self.state = self.state, row.after(self.state)
+        rule = AFTER_APPLICATION.rule_for(before, self.state, all_settled=self._all_settled())
         self._journal.write(
             "row",
             {
@@ -160,6 +166,7 @@ class Situation:
                 "verdict": row.verdict.value,
                 "facts": ", ".join(sorted(known)),
                 "outcome": row.outcome,
+                "joint_rule": None if rule is None else rule.id,
             },
         )
         if self.state is AppState.RECOVERING:

@@ -45,7 +45,9 @@ class Worker:
         self._settings = settings
         self._clock = ports.clock
         self.tally = Tally()
-        self._situation = Situation(journal=ports.journal, clock=ports.clock, tally=self.tally)
+        self._situation = Situation(
+            journal=ports.journal, clock=ports.clock, tally=self.tally, all_settled=self._all_settled
+        )
         self._deliveries: dict[Delivering, asyncio.Task[None]] = {}
         self._receiving: asyncio.Task[None] | None = None
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -286,7 +288,7 @@ class Worker:
     async def _drain(self, place: Workplace) -> None:
         """Settle every delivery by the deadline: first what is safe, then what fits, and what is left is abandoned."""
         began_s = self._clock.monotonic_s()
-        while self._unsettled():
+        while not self._all_settled():
             deadline_s = self._situation.deadline_s
             if deadline_s is None:
                 await self._situation.anything()
@@ -309,10 +311,10 @@ class Worker:
         if self._situation.state is AppState.EVICTED:
             self._situation.fire(AppTrigger.DRAINED)
 
-    def _unsettled(self) -> bool:
-        """Whether a receive is in flight or a delivery has not ended."""
-        receiving = self._receiving is not None and not self._receiving.done()
-        return receiving or any(not delivery.ended for delivery in self._deliveries)
+    def _all_settled(self) -> bool:
+        """Whether no receive is in flight and every delivery has ended."""
+        received = self._receiving is None or self._receiving.done()
+        return received and all(delivery.ended for delivery in self._deliveries)
 
     async def _wait_for_the_end(self, place: Workplace) -> None:
         """Drained: end if that was asked for, let the event start if it may, and wait for what comes."""
