@@ -77,7 +77,7 @@ class Engine(Generic[StateT, TriggerT, FactT]):
         model.state, model.facts, model.row_id = state.value, facts, ""
         event = self._machine.events.get(trigger.value)
         if event is None or state.value not in event.transitions or not event.trigger(model):
-            raise IllegalTransitionError(self.table.name, state, trigger, frozenset(facts))
+            raise IllegalTransitionError(self.table.name, str(state), str(trigger), frozenset(facts))
         row = self._rows[model.row_id]
         assert row.after(state) == model.state, f"row {row.id} and the machine disagree about the next state"
         return row

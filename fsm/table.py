@@ -148,8 +148,8 @@ class Table(Generic[StateT, TriggerT, FactT]):
             for state in row.source:
                 grouped[state, row.trigger].append(row)
         object.__setattr__(self, "_by_cell", {place: tuple(rows) for place, rows in grouped.items()})
-        faults = (*self._name_faults(), *self._row_faults(), *self._cell_faults())
-        if faults:
+        misnamed = tuple(self._name_faults())  # over unknown names the other checks make no sense
+        if faults := misnamed or (*self._row_faults(), *self._cell_faults()):
             raise IllegalTableError(self.name, faults)
 
     def row_for(self, state: StateT, trigger: TriggerT, facts: Collection[FactT]) -> Row[StateT, TriggerT, FactT]:
@@ -161,7 +161,7 @@ class Table(Generic[StateT, TriggerT, FactT]):
         for row in self._by_cell.get((state, trigger), ()):
             if row.matches(facts):
                 return row
-        raise IllegalTransitionError(self.name, state, trigger, frozenset(facts))
+        raise IllegalTransitionError(self.name, str(state), str(trigger), frozenset(facts))
 
     def facts_at(self, state: StateT, trigger: TriggerT) -> tuple[FactT, ...]:
         """The facts that some row looks at in this state on this trigger, in the order they are declared."""
@@ -213,7 +213,7 @@ class Table(Generic[StateT, TriggerT, FactT]):
             if not row.source:
                 yield f"row {row.id} is dead: it has no source state"
             if contradicted := set(row.when) & set(row.unless):
-                yield f"row {row.id} is dead: it wants {sorted(contradicted)[0]!r} both true and false"
+                yield f"row {row.id} is dead: it wants {str(sorted(contradicted)[0])!r} both true and false"
             if len(set(row.source)) != len(row.source):
                 yield f"row {row.id} names a source state twice"
             if row.verdict is not Verdict.TAKEN and row.dest is not None:
