@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,6 +39,9 @@ INSTANCE_VERSION = "2021-02-01"
 _CONNECTIONS_MAX = 10
 """A first call of two minutes, polls of two seconds begun each second, and room to spare."""
 _EXCERPT_LENGTH = 200
+_ROOT_URL = re.compile(
+    r"http://(?:[\w-]{1,63}(?:\.[\w-]{1,63})*|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII
+)
 _LOST_STATUSES = frozenset({404, 408})
 """The element is not there now, or IMDS gave up on us: Microsoft's own retry list, beside the 5xx."""
 _THROTTLED_STATUSES = frozenset({410, 429, 503})
@@ -165,14 +169,18 @@ class ImdsClient(ScheduledEvents, InstanceMetadata):
 
 def _checked_url(base_url: str) -> str:
     """The URL without its closing slash."""
-    remedy = f"Give http://HOST:PORT without a path, or leave it out for {IMDS_URL}."
+    shape = _ROOT_URL.fullmatch(base_url)
     try:
-        url = httpx.URL(base_url)
-    except (httpx.InvalidURL, TypeError, UnicodeError) as exc:
-        raise ConfigurationError("--imds", f"{base_url!r:.200} is not a URL ({exc})", remedy) from exc
-    if url.scheme != "http" or not url.host or url.userinfo or url.path not in ("", "/") or url.query or url.fragment:
-        raise ConfigurationError("--imds", f"{base_url!r:.200} is not the root of a plain HTTP server", remedy)
-    return base_url.strip().rstrip("/")
+        usable = shape is not None and int(shape["port"] or 80) <= 65_535 and bool(httpx.URL(base_url).host)
+    except httpx.InvalidURL:
+        usable = False
+    if not usable:
+        raise ConfigurationError(
+            "--imds",
+            f"{base_url!r:.200} is not the root of a plain HTTP server",
+            f"Give http://HOST:PORT without a path, or leave it out for {IMDS_URL}.",
+        )
+    return base_url.rstrip("/")
 
 
 def _body(reply: _Reply) -> bytes:
