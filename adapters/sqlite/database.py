@@ -31,7 +31,7 @@ from enum import Enum, auto
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar, TypeVarTuple
 
 from adapters.sqlite import file
 from adapters.sqlite.errors import translated
@@ -40,6 +40,7 @@ from fsm.errors import MisuseError, ReplyLostError, SpotfsmError
 
 ResultT_co = TypeVar("ResultT_co", covariant=True)
 ResultT = TypeVar("ResultT")
+ArgumentsT = TypeVarTuple("ArgumentsT")
 
 BUSY_TIMEOUT_S = 5.0
 """How long another process may hold the file's lock before operations are refused."""
@@ -111,7 +112,7 @@ class Database:
     """An SQLite file, shared by the queues and stores of this process; an async context manager.
 
     Args:
-        path: the file; `create` of a queue or a store makes it, its directory must exist.
+        path: the file, in a directory that exists; creating a queue or a store creates it.
         setting: the name under which a user gave it, for errors.
         synchronous: when a commit reaches the disk.
         busy_timeout_s: how long another process may hold the file's lock.
@@ -130,7 +131,7 @@ class Database:
         busy_timeout_s: float = BUSY_TIMEOUT_S,
         now_us: Callable[[], int] = wall_us,
     ) -> None:
-        self.path = path
+        self.path = path.absolute()
         self.now_us = now_us
         self.commits = 0
         self._setting = setting
@@ -153,7 +154,7 @@ class Database:
             ConfigurationError: the file cannot be a database of this program.
             ThrottledError: it stays locked.
         """
-        assert self._loop is None, "a database is entered once"
+        assert self._thread is None, "a database is entered once"
         file.check(self.path, setting=self._setting)
         loop = self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[None] = loop.create_future()
@@ -180,7 +181,7 @@ class Database:
         """Have `work` done in the next transaction; the future has its result once that is committed.
 
         Args:
-            work: runs in the database's thread; writes with at most one statement.
+            work: runs in the database's thread; writes with one statement, or so that half of it does no harm.
             access: what it needs.
             timeout_s: after that the future raises `ReplyLostError`, and the work may have been done or not.
         """
@@ -213,10 +214,9 @@ class Database:
 
     def _sweep_at(self, deadline_s: float) -> None:
         """One timer serves all deadlines: the earliest sets it, and success cancels nothing."""
-        assert self._loop is not None
         if self._sweep is not None:
             self._sweep.cancel()
-        self._sweep = self._loop.call_at(deadline_s, self._fail_overdue, deadline_s)
+        self._sweep = asyncio.get_running_loop().call_at(deadline_s, self._fail_overdue, deadline_s)
 
     def _fail_overdue(self, now_s: float) -> None:
         self._sweep = None
@@ -230,8 +230,9 @@ class Database:
 
     async def _close(self) -> None:
         """Let what is pending finish, and end the thread and its connection."""
-        if self._thread is None or self._closed is None:
-            return
+        assert self._thread is not None
+        assert self._closed is not None
+        self._loop = None  # from here on nothing is taken
         self._send()
         self._inbox.put(None)
         try:
@@ -239,7 +240,6 @@ class Database:
         finally:
             if self._sweep is not None:
                 self._sweep.cancel()
-            self._loop = self._sweep = None
         self._thread.join()
 
     def _translate(self, exc: Exception) -> Exception:
@@ -251,25 +251,23 @@ class Database:
         self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None], closed: asyncio.Future[None]
     ) -> None:
         """The thread: open, then a transaction for each batch, then close."""
-        with suppress(RuntimeError):  # the loop was closed before the database: nobody is left to tell
-            try:
-                self._open(loop, opened)
-                while (batch := self._next_batch()) is not None:
-                    self._execute(batch)
-                    loop.call_soon_threadsafe(self._settle, batch)
-            finally:
-                self._disconnect()
-                loop.call_soon_threadsafe(_tell, closed, None)
+        try:
+            _call(loop, _tell, opened, self._opening_error())
+            while (batch := self._next_batch()) is not None:
+                self._execute(batch)
+                _call(loop, self._settle, batch)
+        finally:
+            self._disconnect()
+            _call(loop, _tell, closed, None)
 
-    def _open(self, loop: asyncio.AbstractEventLoop, opened: asyncio.Future[None]) -> None:
-        """Open the file if it is there, and say what is wrong with it if something is."""
-        error: Exception | None = None
-        if self.path.exists():
+    def _opening_error(self) -> Exception | None:
+        """Open the file if it is there, and return what is wrong with it if something is."""
+        if file.is_there(self.path):
             try:
                 self._connected(create=False)
             except (SpotfsmError, sqlite3.Error) as exc:
-                error = self._translate(exc)
-        loop.call_soon_threadsafe(_tell, opened, error)
+                return self._translate(exc)
+        return None
 
     def _next_batch(self) -> list[_Operation[object]] | None:
         """All that has arrived, waiting for some; None when the database is closed."""
@@ -287,20 +285,18 @@ class Database:
 
     def _execute(self, batch: list[_Operation[object]]) -> None:
         """Run a batch in one transaction."""
-        wanted = [operation for operation in batch if not operation.future.done()]
-        if not wanted:
-            return
-        needs = {operation.access for operation in wanted}
+        needs = {operation.access for operation in batch}
         try:
             connection = self._connected(create=Access.CREATE in needs)
             connection.execute("BEGIN" if needs == {Access.READ} else "BEGIN IMMEDIATE")
-            for operation in wanted:
-                operation.perform(connection)
+            for operation in batch:
+                if not operation.future.done():  # its caller still waits, also after the wait for the file's lock
+                    operation.perform(connection)
             connection.execute("COMMIT")
             self.commits += 1
         except (SpotfsmError, sqlite3.Error) as exc:
             self._disconnect()  # which rolls back; the next batch starts afresh
-            for operation in wanted:
+            for operation in batch:
                 operation.fail(exc)
 
     def _connected(self, *, create: bool) -> sqlite3.Connection:
@@ -318,6 +314,12 @@ class Database:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _call(loop: asyncio.AbstractEventLoop, callback: Callable[[*ArgumentsT], None], *arguments: *ArgumentsT) -> None:
+    """Have the loop call back; one that was closed before its database has nobody left to tell."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(callback, *arguments)
 
 
 def _tell(future: asyncio.Future[None], error: Exception | None) -> None:

@@ -38,12 +38,20 @@ def check(path: Path, *, setting: str) -> None:
         problem = f"this Python comes with SQLite {sqlite3.sqlite_version}, older than {wanted}"
         raise ConfigurationError(setting, problem, "Use another Python, or an Azure address.")
     directory = path.parent
-    if not directory.is_dir():
+    if not is_there(directory):
         raise ConfigurationError(setting, f"the directory {directory} does not exist", "Create it first.")
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 -- unlike pathlib's, it does not raise where looking is forbidden
         raise ConfigurationError(setting, f"{path} is a directory", "Name a file in it.")
-    if not os.access(path if path.exists() else directory, os.W_OK) or not os.access(directory, os.W_OK):
+    if not os.access(directory, os.W_OK | os.X_OK) or (is_there(path) and not os.access(path, os.R_OK | os.W_OK)):
         raise unwritable(path, setting=setting)
+
+
+def is_there(path: Path) -> bool:
+    """Whether the path exists, or may exist where this user must not look."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def connect(
@@ -56,8 +64,8 @@ def connect(
         ConfigurationError: it is another program's, or of a newer version of this one.
         sqlite3.Error: whatever else SQLite refuses.
     """
-    if not create and not path.exists():
-        raise MissingError(f"there is no file {path}")
+    if not create and not is_there(path):
+        raise MissingError(f"there is no file {path}: nothing was created yet")
     connection = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}",
         uri=True,
