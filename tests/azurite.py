@@ -1,6 +1,6 @@
 """Azurite, Microsoft's own emulator of Azure Storage, as a child that never outlives its starter.
 
-The tests, the benchmark and the kill campaign share it:
+The tests, the benchmark and the kill campaign use it:
 
     with Azurite() as azurite:
         azurite.queue_url("jobs"), azurite.blob_url("records")
@@ -11,7 +11,9 @@ started it ends, so that not even a killed test run leaves it behind: enter it i
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import importlib.util
 import os
 import re
@@ -26,7 +28,12 @@ from types import TracebackType
 from typing import Self
 
 ACCOUNT = "devstoreaccount1"
-"""The account every Azurite has; its key is published with it."""
+"""The account every Azurite has."""
+KEY = {
+    "account_name": ACCOUNT,
+    "account_key": "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
+}
+"""Its published key, as a bare SDK client takes it."""
 _SCRIPT = Path(__file__).resolve().parents[1] / ".tools/azurite/node_modules/azurite/dist/src/azurite.js"
 _OPTIONS = ("--silent", "--inMemoryPersistence", "--disableTelemetry", "--skipApiVersionCheck")
 _ANY_PORT = ("--blobPort", "0", "--queuePort", "0", "--tablePort", "0")
@@ -89,6 +96,14 @@ class Azurite:
     def blob_url(self, container: str) -> str:
         """The address of a container, whether it exists or not."""
         return f"http://127.0.0.1:{self._ports['Blob']}/{ACCOUNT}/{container}"
+
+
+@functools.cache
+def shared() -> Azurite:
+    """The one Azurite of this process, started when first asked for: take queues and containers of your own."""
+    azurite = Azurite().__enter__()
+    atexit.register(azurite.__exit__, None, None, None)
+    return azurite
 
 
 def _node() -> Path:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.azurite import Azurite
+from tests.azurite import Azurite, shared
 
 
 @pytest.fixture(scope="session")
-def azurite() -> Iterator[Azurite]:
+def azurite() -> Azurite:
     """One Azurite for the whole run: take queues and containers of your own."""
-    with Azurite() as running:
-        yield running
+    return shared()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

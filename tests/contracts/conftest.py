@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from fsm.ports import JobStore, WorkQueue
+from tests.contracts.azurite_world import AZURITE
 from tests.contracts.simulator_world import SIMULATOR
 from tests.contracts.sqlite_world import SQLITE
 from tests.contracts.worlds import TIMEOUT_S, QueueWorld, StoreWorld, WorldMaker
 
-WORLDS: tuple[WorldMaker, ...] = (SQLITE, SIMULATOR)
+WORLDS: tuple[WorldMaker, ...] = (SQLITE, SIMULATOR, AZURITE)
 
 
 @pytest.fixture(params=[pytest.param(world, id=world.id, marks=world.marks) for world in WORLDS])

@@ -31,6 +31,11 @@ async def receive_one(queue: WorkQueue, *, lease_s: float = LONG_S) -> Message:
     return messages[0]
 
 
+async def receive_next(queue: WorkQueue) -> Message:
+    """One of several; Azurite gives all messages of one receive the same receipt."""
+    return (await receive(queue, max_messages=1))[0]
+
+
 async def put(queue: WorkQueue, text: str = "work") -> str:
     return await queue.put(text, timeout_s=TIMEOUT_S)
 
@@ -257,7 +262,7 @@ class TestReceipts:
         """The receipt of one message does nothing to another."""
         await put(queue, "one")
         await put(queue, "two")
-        one, two = await receive(queue)
+        one, two = [await receive_next(queue) for _ in range(2)]
         with pytest.raises(LeaseLostError):
             await delete(queue, one, receipt=two.pop_receipt)
         with pytest.raises(LeaseLostError):
@@ -342,8 +347,10 @@ class TestTexts:
     """What a message may say."""
 
     @pytest.mark.parametrize("letter", ["a", "é", "\U0001f680"], ids=["1 byte", "2 bytes", "4 bytes"])
-    async def test_the_limit_is_in_bytes(self, queue: WorkQueue, letter: str) -> None:
+    async def test_the_limit_is_in_bytes(self, queue: WorkQueue, queue_world: QueueWorld, letter: str) -> None:
         """A text of 65,536 bytes is carried; one letter more is rejected, and nothing is put."""
+        if queue_world.tears_letters and not letter.isascii():
+            pytest.skip("the service of this world spoils letters of several bytes in long texts")
         longest = letter * (TEXT_BYTES_MAX // len(letter.encode()))
         await put(queue, longest)
         with pytest.raises(MessageRejectedError):

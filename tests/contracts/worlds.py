@@ -48,7 +48,10 @@ class QueueWorld(TimedWorld, Protocol):
 
     Attributes:
         lease_s: a visibility timeout that a test can wait for; whole seconds, at least four margins.
+        tears_letters: whether the service spoils letters of several bytes in long texts: a bug of its, not of ours.
     """
+
+    tears_letters: bool = False
 
     @property
     @abstractmethod

@@ -1,0 +1,166 @@
+"""An Azure Storage Queue as the core's `WorkQueue`.
+
+What the service and its SDK do otherwise than one would think, and what is done about it here:
+
+* `receive_messages` is a pager that goes on until the queue is empty: only its first page is taken, in one request.
+* `update_message` without a visibility timeout makes the message visible, and with a message object sends its body
+  anew: id and receipt are passed instead, and always a timeout.
+* A decode policy loses a whole page to one message that it cannot decode: none is used, bodies stay as they lie there.
+* A message that is not told otherwise expires after seven days: ours never do.
+* Bodies travel as XML, which has no place for most control characters: they are rejected before they are sent. (XML
+  parsers may read a carriage return before a newline as the newline alone.)
+
+[https://learn.microsoft.com/rest/api/storageservices/operations-on-messages and the SDK's source, read 2026-11]
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from datetime import MAXYEAR
+
+from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.queue import QueueMessage
+from azure.storage.queue.aio import QueueClient
+
+from adapters.azure.address import Address
+from adapters.azure.errors import answered, error_code
+from adapters.azure.transport import API_VERSION, SharedTransport
+from fsm.errors import MessageRejectedError
+from fsm.messages import MESSAGE_BYTES_MAX
+from fsm.ports import Message, WorkQueue
+
+_NEVER_S = -1
+"""A time to live that does not end."""
+_LEASE_S_MIN = 1
+"""A receive must hide what it takes for a second at least; a renewal may hide it for none."""
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no place for. [https://www.w3.org/TR/xml/#charsets, read 2026-11]"""
+
+
+class AzureQueue(WorkQueue):
+    """One queue; opened by `AzureConnection.queue`, which also closes what it holds open."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        credential: AzureNamedKeyCredential | AsyncTokenCredential,
+        transport: SharedTransport,
+    ) -> None:
+        self._name = address.name
+        self._client = QueueClient(
+            address.account_url,
+            address.name,
+            credential=credential,
+            transport=transport,
+            api_version=API_VERSION,
+            retry_total=0,
+            retry_connect=0,
+            retry_read=0,
+            retry_status=0,
+            permit_redirects=False,
+        )
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def receive(self, *, max_messages: int, visibility_timeout_s: float, timeout_s: float) -> Sequence[Message]:
+        call = self._first_page(max_messages, max(_LEASE_S_MIN, _whole_s(visibility_timeout_s)), timeout_s)
+        return await answered(call, what=f"receiving from {self._name}", timeout_s=timeout_s)
+
+    async def _first_page(self, max_messages: int, visibility_timeout_s: int, timeout_s: float) -> list[Message]:
+        pages = self._client.receive_messages(
+            messages_per_page=max_messages,
+            visibility_timeout=visibility_timeout_s,
+            connection_timeout=timeout_s,
+            read_timeout=timeout_s,
+        ).by_page()
+        page = await anext(pages, None)
+        if page is None:
+            return []
+        return [_message(message) async for message in page]
+
+    async def renew(self, message_id: str, pop_receipt: str, *, visibility_timeout_s: float, timeout_s: float) -> str:
+        call = self._client.update_message(
+            message_id,
+            pop_receipt,
+            visibility_timeout=_whole_s(visibility_timeout_s),
+            connection_timeout=timeout_s,
+            read_timeout=timeout_s,
+        )
+        updated = await answered(call, what=f"renewing on {self._name}", timeout_s=timeout_s)
+        return str(updated.pop_receipt)
+
+    async def delete(self, message_id: str, pop_receipt: str, *, timeout_s: float) -> None:
+        call = self._client.delete_message(
+            message_id, pop_receipt, connection_timeout=timeout_s, read_timeout=timeout_s
+        )
+        await answered(call, what=f"deleting from {self._name}", timeout_s=timeout_s)
+
+    async def put(self, text: str, *, timeout_s: float) -> str:
+        _require_carried(text)
+        call = self._client.send_message(
+            text,
+            visibility_timeout=0,
+            time_to_live=_NEVER_S,
+            connection_timeout=timeout_s,
+            read_timeout=timeout_s,
+        )
+        message = await answered(call, what=f"putting on {self._name}", timeout_s=timeout_s)
+        return str(message.id)
+
+    async def length(self, *, timeout_s: float) -> int:
+        call = self._client.get_queue_properties(connection_timeout=timeout_s, read_timeout=timeout_s)
+        properties = await answered(call, what=f"counting {self._name}", timeout_s=timeout_s)
+        return properties.approximate_message_count or 0
+
+    async def create(self, *, timeout_s: float) -> None:
+        await answered(self._create(timeout_s), what=f"creating queue {self._name}", timeout_s=timeout_s)
+
+    async def _create(self, timeout_s: float) -> None:
+        try:
+            await self._client.create_queue(connection_timeout=timeout_s, read_timeout=timeout_s)
+        except ResourceExistsError as exc:
+            if error_code(exc) != "QueueAlreadyExists":  # one that is being deleted has the same exception
+                raise
+
+
+def _message(received: QueueMessage) -> Message:
+    """One delivery, as the port has it.
+
+    Raises:
+        ValueError: the reply leaves out what every message has.
+    """
+    if received.dequeue_count is None or received.pop_receipt is None or received.expires_on is None:
+        raise ValueError(f"message {received.id} has no receipt, count or expiry")
+    return Message(
+        message_id=received.id,
+        text=received.content or "",
+        dequeue_count=received.dequeue_count,
+        pop_receipt=received.pop_receipt,
+        expires_at=None if received.expires_on.year == MAXYEAR else received.expires_on,
+    )
+
+
+def _whole_s(seconds: float) -> int:
+    """The service counts whole seconds: never hide a message for less than was asked for."""
+    return math.ceil(seconds)
+
+
+def _require_carried(text: str) -> None:
+    """Reject what would not arrive.
+
+    Raises:
+        MessageRejectedError: it is too long, or has a character that XML has no place for.
+    """
+    misfit = _NOT_XML.search(text)
+    if misfit is not None:
+        problem = f"character U+{ord(misfit[0]):04X} at {misfit.start()} cannot be sent to an Azure queue"
+        raise MessageRejectedError(f"{problem}; put the message as base64")
+    if len(text.encode()) > MESSAGE_BYTES_MAX:
+        raise MessageRejectedError(f"the message is over {MESSAGE_BYTES_MAX} bytes")
