@@ -10,7 +10,7 @@ from enum import StrEnum
 from fsm.errors import MessageRejectedError
 
 MESSAGE_BYTES_MAX = 64 * 1024
-"""The largest message as it is sent, in UTF-8 bytes. [AZURE 4.1, read 2026-11]"""
+"""The largest message as it is sent, in UTF-8 bytes. [`fsm.sources.QUEUE_LIMITS`]"""
 _ERROR_CHARS_MIN = 200
 _ENVELOPE_FORMAT = 1
 

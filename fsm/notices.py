@@ -21,7 +21,7 @@ class Severity(StrEnum):
     """What a notice asks of a worker, gentlest first."""
 
     ADVISORY = "advisory"
-    """Checkpoint soon: the rebalance recommendation, and every type this version does not know."""
+    """Checkpoint soon: the rebalance recommendation, and every unknown type. [`fsm.sources.REBALANCE`]"""
     FREEZE = "freeze"
     """The VM pauses and goes on: checkpoint soon, extend leases past the pause."""
     RECLAIM = "reclaim"

@@ -58,6 +58,9 @@ INSTANCE_METADATA = Source(f"{_LEARN}/azure/virtual-machines/instance-metadata-s
 BOOT_ID = Source("https://docs.kernel.org/admin-guide/sysctl/kernel.html")
 """random/boot_id: generated once after a boot, and the same until the next."""
 
+ROLE_ASSIGNMENTS = Source(f"{_LEARN}/azure/role-based-access-control/troubleshooting")
+"""A new role assignment takes minutes to arrive."""
+
 # -- storage ---------------------------------------------------------------------------------------------------------
 
 QUEUES_COMPARED = Source(

@@ -18,7 +18,7 @@ from fsm.ports import (
 )
 
 RECEIVE_MAX = 32
-"""The most messages one receive may ask for. [AZURE 4.1, read 2026-11]"""
+"""The most messages one receive may ask for. [`fsm.sources.GET_MESSAGES`]"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from fsm.runner.tally import Tally
 from fsm.table import Verdict
 
 FREEZE_S_UNKNOWN = 30.0
-"""How long a freeze is taken to last when the platform does not say; real ones last seconds. [AZURE 1.3, 2026-11]"""
+"""How long a freeze is taken to last if nothing is said; real ones last seconds. [`fsm.sources.SCHEDULED_EVENTS`]"""
 DRAIN_S_MIN = 1.0
 """A notice that leaves no time is still used: until the VM is really gone, handing jobs back can only help."""
 SHORTENED_S_MIN = 0.1

@@ -8,10 +8,10 @@ from fsm.errors import PlatformError
 from fsm.runner.workplace import Workplace
 
 FIRST_POLL_TIMEOUT_S = 120.0
-"""The first call of a VM may take two minutes while the feature is turned on. [AZURE 1.2, read 2026-11]"""
+"""The first call of a VM may take two minutes while the feature is turned on. [`fsm.sources.SCHEDULED_EVENTS`]"""
 POLL_TIMEOUT_S = 2.0
 POLLS_AT_ONCE_MAX = 5
-"""IMDS allows 5 requests a second to a VM; more calls than that never wait at once. [AZURE 1.2, read 2026-11]"""
+"""IMDS allows 5 requests a second to a VM; no more wait at once. [`fsm.sources.INSTANCE_METADATA`]"""
 
 
 class Watch:

@@ -25,9 +25,9 @@ from fsm.runner.workplace import Workplace
 from fsm.table import Verdict
 
 IDENTITY_PATIENCE_S = 75.0
-"""How long a worker waits for instance metadata; IMDS asks for up to 70 s of patience. [AZURE 1.2, read 2026-11]"""
+"""How long instance metadata is waited for; IMDS asks for up to 70 s. [`fsm.sources.INSTANCE_METADATA`]"""
 DENIED_PATIENCE_S = 600.0
-"""How long a missing permission is waited for: a role assignment takes minutes to arrive. [AZURE 6, read 2026-11]"""
+"""How long a missing permission is waited for: a new role takes minutes to arrive. [`fsm.sources.ROLE_ASSIGNMENTS`]"""
 SETTLE_S_MAX = 5.0
 SETTLE_SHARE = 0.4
 """The end of a drain belongs to handing back: at most `SETTLE_S_MAX`, at most this share of a short notice."""
