@@ -65,7 +65,7 @@ class Azurite:
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PATH": f"{_node().parent}{os.pathsep}{os.environ.get('PATH', '')}"},
                 start_new_session=True,
-                preexec_fn=_dies_with_parent(),  # noqa: PLW1509 -- one system call, looked up before the fork
+                preexec_fn=dies_with_parent(),  # noqa: PLW1509 -- one system call, looked up before the fork
             )
             try:
                 self._ports = _await_ports(self._process, Path(output.name))
@@ -114,7 +114,7 @@ def _node() -> Path:
     return Path(spec.submodule_search_locations[0]) / "bin" / "node"
 
 
-def _dies_with_parent() -> Callable[[], None] | None:
+def dies_with_parent() -> Callable[[], None] | None:
     """What the child does between fork and exec: ask the kernel to kill it when its parent ends (Linux only)."""
     if sys.platform != "linux":
         return None
