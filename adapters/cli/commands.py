@@ -1,0 +1,9 @@
+"""Which commands there are. Each is a module of this package with a function `register(app)`."""
+
+COMMANDS = (
+    "worker",
+    "enqueue",
+    "status",
+    "draw",
+    "prune",
+)

@@ -1,0 +1,41 @@
+"""What people and programs are shown: stdout for results, stderr for everything about them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+
+
+def one_line(text: str) -> str:
+    """The text on one line, without what a terminal would obey."""
+    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+
+
+def say(text: str) -> None:
+    """A line for people, beside the result."""
+    print(one_line(text), file=sys.stderr, flush=True)
+
+
+def show_json(value: Json) -> None:
+    """The result for programs."""
+    print(json.dumps(value, indent=2), flush=True)
+
+
+def show_table(rows: Iterable[tuple[str, Json]]) -> None:
+    """The result for people: a name and a value a line; what is not known is left out."""
+    known = [(name, value) for name, value in rows if value is not None]
+    width = max((len(name) for name, _ in known), default=0)
+    for name, value in known:
+        print(f"{name:<{width}}  {value}")
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as a user writes it: `90s` as 1.5m, `0.25s` as it is."""
+    for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.4g}{unit}"
+    return f"{seconds:.4g}s"

@@ -1,0 +1,236 @@
+"""From addresses to ports: the only place that names the adapters behind them.
+
+Whatever is not used is not imported: a worker on SQLite loads nothing of Azure's, and no HTTP client without IMDS.
+Queue and store in one SQLite file share one connection and its commits; on Azure all share one session and one token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from adapters.addresses import NONE, Credential, SqliteAddress, StorageAddresses
+from adapters.host.clock import SystemClock, SystemRandomness
+from adapters.host.disks import KeptFile, WarningMetadata
+from adapters.host.journal import JsonLinesJournal, NoJournal, WatchedJournal
+from adapters.host.loop_runner import LoopRunner, load_handler
+from adapters.host.signals import SystemSignals
+from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, WorkQueue
+
+if TYPE_CHECKING:
+    from adapters.azure.address import Address as AzureAddress
+    from adapters.azure.connection import AzureConnection
+    from adapters.sqlite import Database
+    from fsm.runner import Ports
+
+BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
+CREATE_TIMEOUT_S = 10.0
+
+Observer: TypeAlias = Callable[[str, Mapping[str, JsonScalar]], None]
+
+
+# -- storage ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Storage:
+    """Open clients of the queue, its poison queue and the store."""
+
+    queue: WorkQueue
+    poison_queue: WorkQueue
+    store: JobStore | None
+    _addresses: StorageAddresses = field(repr=False)
+    _azure: AzureConnection | None = field(default=None, repr=False)
+
+    async def create(self, *, on_azure: bool, timeout_s: float = CREATE_TIMEOUT_S) -> None:
+        """Create what does not exist yet in SQLite files, and, if so told, on Azure: a role a worker need not have.
+
+        Raises:
+            PlatformError: it cannot be created.
+        """
+        if on_azure or isinstance(self._addresses.queue, SqliteAddress):
+            await self.queue.create(timeout_s=timeout_s)
+            await self.poison_queue.create(timeout_s=timeout_s)
+        if self.store is not None and (on_azure or isinstance(self._addresses.store, SqliteAddress)):
+            await self.store.create(timeout_s=timeout_s)
+
+    async def fetch_token(self, *, timeout_s: float) -> None:
+        """Have a token of Azure's; does nothing where none is needed.
+
+        Raises:
+            PlatformError: there is none to be had.
+        """
+        if self._azure is not None:
+            await self._azure.fetch_token(timeout_s=timeout_s)
+
+
+@asynccontextmanager
+async def open_storage(addresses: StorageAddresses) -> AsyncIterator[Storage]:
+    """Open the clients, and close them and what they share at the end.
+
+    Raises:
+        ConfigurationError: a file cannot be what its address says.
+        PlatformError: a file stays locked.
+    """
+    async with AsyncExitStack() as stack:
+        opener = _Opener(addresses, stack)
+        yield Storage(
+            queue=await opener.queue(addresses.queue),
+            poison_queue=await opener.queue(addresses.poison_queue),
+            store=None if addresses.store is None else await opener.store(addresses.store),
+            _addresses=addresses,
+            _azure=opener.azure,
+        )
+
+
+class _Opener:
+    """Opens each SQLite file and the connection to Azure once."""
+
+    def __init__(self, addresses: StorageAddresses, stack: AsyncExitStack) -> None:
+        self._addresses = addresses
+        self._stack = stack
+        self._databases: dict[Path, Database] = {}
+        self.azure: AzureConnection | None = None
+
+    async def queue(self, address: SqliteAddress | AzureAddress) -> WorkQueue:
+        if isinstance(address, SqliteAddress):
+            from adapters.sqlite import SqliteQueue
+
+            return SqliteQueue(await self._database(address.file, "--queue"), address.name)
+        return (await self._azure()).queue(f"{address.account_url}/{address.name}", setting="--queue")
+
+    async def store(self, address: SqliteAddress | AzureAddress) -> JobStore:
+        if isinstance(address, SqliteAddress):
+            from adapters.sqlite import SqliteStore
+
+            return SqliteStore(await self._database(address.file, "--store"))
+        return (await self._azure()).store(f"{address.account_url}/{address.name}", setting="--store")
+
+    async def _database(self, file: Path, setting: str) -> Database:
+        from adapters.sqlite import Database
+
+        if file not in self._databases:
+            self._databases[file] = await self._stack.enter_async_context(Database(file, setting=setting))
+        return self._databases[file]
+
+    async def _azure(self) -> AzureConnection:
+        from adapters.azure.connection import AzureConnection, Identity
+
+        if self.azure is None:
+            managed = self._addresses.credential is Credential.MANAGED_IDENTITY
+            connection = AzureConnection(
+                identity=Identity.MANAGED if managed else Identity.DEVELOPER, client_id=self._addresses.client_id
+            )
+            self.azure = await self._stack.enter_async_context(connection)
+        return self.azure
+
+
+# -- the VM and the process --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vm:
+    """Who this VM is, and what is announced to it."""
+
+    metadata: InstanceMetadata
+    events: ScheduledEvents
+
+
+@asynccontextmanager
+async def open_vm(imds: str, *, boot_id_file: Path = BOOT_ID_FILE) -> AsyncIterator[Vm]:
+    """Instance metadata and Scheduled Events.
+
+    Args:
+        imds: the root URL of IMDS or of its twin, or `none`: then the host itself is asked who it is.
+        boot_id_file: where the boot id is read.
+
+    Raises:
+        ConfigurationError: it is no such URL.
+    """
+    if imds.lower() == NONE:
+        from adapters.imds.absent import HostMetadata, NoScheduledEvents
+
+        yield Vm(metadata=HostMetadata(boot_id_file=boot_id_file), events=NoScheduledEvents())
+        return
+    from adapters.imds.client import ImdsClient
+
+    async with ImdsClient(imds, boot_id_file=boot_id_file) as client:
+        yield Vm(metadata=client, events=client)
+
+
+def find_imds(imds: str | None, addresses: StorageAddresses) -> str:
+    """The setting, or its default: Azure's own address for a queue on Azure, `none` for any other."""
+    if imds is not None:
+        return imds
+    return "http://169.254.169.254" if addresses.on_azure else NONE
+
+
+def open_journal(file: Path | None, observe: Observer) -> Journal:
+    """A journal that is watched; without a file it is only watched. The caller closes it.
+
+    Raises:
+        ConfigurationError: the file cannot be opened for appending.
+    """
+    return WatchedJournal(NoJournal() if file is None else JsonLinesJournal(file), observe)
+
+
+def open_job_runner(handler: str) -> JobRunner:
+    """What runs `module:function`.
+
+    Raises:
+        ConfigurationError: there is no such handler.
+    """
+    return LoopRunner(load_handler(handler))
+
+
+@asynccontextmanager
+async def open_ports(
+    addresses: StorageAddresses,
+    *,
+    imds: str,
+    boot_id_file: Path,
+    job_runner: JobRunner,
+    journal: Journal,
+    journal_file: Path | None,
+) -> AsyncIterator[Ports]:
+    """Everything a worker needs; what lies in SQLite files is created where it is missing.
+
+    Closes everything at the end but the journal, which belongs to the caller.
+
+    Args:
+        addresses: of the queue and the store.
+        imds: as `open_vm` takes it.
+        boot_id_file: where the boot id is read.
+        job_runner: what runs the handler.
+        journal: gets a `warning` for each file that an eviction of this VM would destroy.
+        journal_file: the journal's own file, as an absolute path, if it has one.
+
+    Raises:
+        ConfigurationError: a setting cannot work.
+        PlatformError: the embedded queue or store cannot be created just now.
+    """
+    from fsm.runner import Ports
+
+    files = addresses.files
+    if journal_file is not None:
+        files = (*files, KeptFile(setting="--journal", path=journal_file, holds="its lines"))
+    async with open_storage(addresses) as storage, open_vm(imds, boot_id_file=boot_id_file) as vm:
+        await storage.create(on_azure=False)
+        try:
+            yield Ports(
+                queue=storage.queue,
+                poison_queue=storage.poison_queue,
+                store=storage.store,
+                events=vm.events,
+                metadata=WarningMetadata(vm.metadata, files, journal),
+                job_runner=job_runner,
+                clock=SystemClock(),
+                randomness=SystemRandomness(),
+                signals=SystemSignals(),
+                journal=journal,
+            )
+        finally:
+            await job_runner.close()
