@@ -324,7 +324,7 @@ class _Stepper:
                 return self._give_up_saving(d)
             case Received():
                 assert d.phase is Phase.NEW
-                return self._claim_first_or_read(replace(d, rejected=event.rejected))
+                return self._claim_first_or_read(d if event.rejected is None else replace(d, rejected=event.rejected))
             case Found() if d.phase is Phase.READING_RECORD:
                 return self._consider(d, event, presence=None, presence_read=False)
             case Found():
@@ -358,7 +358,7 @@ class _Stepper:
         if not d.stored:
             return self._begin_without_store(d)
         if d.epoch > 1:
-            return Step(delivery=replace(d, phase=Phase.READING_RECORD, attempt=0), call=ReadRecord())
+            return _enter(replace(d, phase=Phase.READING_RECORD, attempt=0))
         if d.rejected is not None:
             return self._poison_unbegun(d, d.own, JobTrigger.REJECT, d.rejected)
         return self._pursue(d, Goal(trigger=JobTrigger.BEGIN, facts=frozenset({JobFact.FIRST_DELIVERY})))
@@ -392,7 +392,7 @@ class _Stepper:
             return self._lose(d)
         elif record.status is Status.OPEN:
             if not presence_read:
-                return Step(delivery=replace(d, phase=Phase.READING_PRESENCE), call=ReadPresence(owner=record.owner))
+                return _enter(replace(d, phase=Phase.READING_PRESENCE))
             record = record.ended(how_ended(record.owner, presence))
         claim = record.claimed(epoch=d.epoch, owner=d.owner)
         if d.rejected is not None:
@@ -454,26 +454,20 @@ class _Stepper:
 
     def _pursue(self, d: Delivery, goal: Goal) -> Step:
         """Make the call that proves the goal, or reach it at once where nothing has to be proved."""
-        d = replace(d, goal=goal, attempt=0)
         if goal.draft is not None:
-            return self._write(d, goal.draft)
-        row = self.decide(d.state, goal.trigger, goal.facts)
-        if not d.stored and row.dest is JobState.POISONED:
-            return Step(delivery=replace(d, phase=Phase.PUTTING), call=PutPoison(reason=goal.reason))
-        if not d.stored and row.dest is JobState.COMPLETED:
-            return self._queue_call(replace(d, phase=Phase.DELETING))
+            return _enter(replace(d, goal=goal, phase=Phase.WRITING, attempt=0))
+        if not d.stored and JobFact.SAFE_TO_DELETE in goal.facts:
+            return _enter(replace(d, goal=goal, phase=Phase.PUTTING, attempt=0))
+        if not d.stored and JobFact.DELETED in goal.facts:
+            return _enter(replace(d, goal=goal, phase=Phase.DELETING, attempt=0))
         return self._reach(d, goal)
-
-    def _write(self, d: Delivery, draft: Record) -> Step:
-        call = WriteRecord(record=draft, expected=d.version)
-        return Step(delivery=replace(d, phase=Phase.WRITING), call=call)
 
     def _proved(self, d: Delivery, *, version: str) -> Step:
         """The write was applied: the goal is reached, unless a drain has begun before the job did."""
         goal = d.goal
         assert goal is not None
         assert goal.draft is not None
-        d = replace(d, record=goal.draft, version=version, attempt=0)
+        d = replace(d, record=goal.draft, version=version)
         claimed = goal.trigger is JobTrigger.BEGIN and JobFact.CLAIMED in goal.facts
         if claimed and self.draining:
             return self._hand_back_unbegun(d)
@@ -483,31 +477,15 @@ class _Stepper:
         """Fire the goal's event, and go on to what its new state asks for."""
         row = self.decide(d.state, goal.trigger, goal.facts)
         taken = Taken(trigger=goal.trigger, facts=goal.facts, row=row, state_before=d.state)
-        d = replace(d, state=row.after(d.state))
-        match d.state:
-            case JobState.RUNNING:
-                step = Step(delivery=replace(d, phase=Phase.RUNNING, goal=None))
-            case JobState.COMPLETED if not d.stored and goal.trigger is JobTrigger.FINISH:
-                step = Step(delivery=replace(d, phase=Phase.ENDED))
-            case JobState.COMPLETED:
-                step = self._queue_call(replace(d, phase=Phase.DELETING))
-            case JobState.POISONED if not d.stored:
-                step = self._queue_call(replace(d, phase=Phase.DELETING))
-            case JobState.POISONED:
-                step = Step(delivery=replace(d, phase=Phase.PUTTING), call=PutPoison(reason=goal.reason))
-            case JobState.RELEASED:
-                step = self._queue_call(replace(d, phase=Phase.RELEASING))
-            case JobState.RECEIVED | JobState.ABANDONED:
-                raise AssertionError(f"goal {goal.trigger} led to {d.state} by row {row.id}")
-            case _:
-                assert_never(d.state)
-        return replace(step, taken=(taken,))
+        state = row.after(d.state)
+        kept = None if state is JobState.RUNNING else goal
+        return _enter(replace(d, state=state, phase=_phase_after(state, d, goal), goal=kept, attempt=0), taken)
 
     def _lose(self, d: Delivery) -> Step:
         """Somebody else has the message, or may have it: not another write, not another queue call."""
         row = self.decide(d.state, JobTrigger.LOSE_LEASE, frozenset())
         taken = Taken(trigger=JobTrigger.LOSE_LEASE, facts=frozenset(), row=row, state_before=d.state)
-        return Step(delivery=replace(d, state=row.after(d.state), phase=Phase.ENDED), taken=(taken,))
+        return _enter(replace(d, state=row.after(d.state), phase=Phase.ENDED), taken)
 
     def _give_up_saving(self, d: Delivery) -> Step:
         """Out of time: a job that cannot be saved is handed back as its last checkpoint left it.
@@ -538,7 +516,7 @@ class _Stepper:
         ours = found.record is not None and (found.record.epoch, found.record.owner) == (draft.epoch, draft.owner)
         still_absent = found.record is None and d.version is None
         if ours or still_absent:
-            return self._write(replace(d, version=found.version, attempt=d.attempt + 1), draft)
+            return _enter(replace(d, phase=Phase.WRITING, version=found.version, attempt=d.attempt + 1))
         if d.state is JobState.RECEIVED and found.record is not None and not _is_claim_lost(d, found.record):
             return self._consider(d, found, presence=None, presence_read=False)
         return self._lose(d)
@@ -548,56 +526,38 @@ class _Stepper:
         assert goal is not None
         match d.phase:
             case Phase.PUTTING if d.stored:
-                return self._queue_call(replace(d, phase=Phase.DELETING, attempt=0))
+                return _enter(replace(d, phase=Phase.DELETING, attempt=0))
             case Phase.PUTTING:
-                return self._reach(replace(d, attempt=0), goal)
+                return self._reach(d, goal)
             case Phase.DELETING if d.state is JobState.RUNNING:
                 return self._reach(replace(d, delete_confirmed=True), goal)
             case Phase.DELETING:
-                return Step(delivery=replace(d, phase=Phase.ENDED, delete_confirmed=True))
+                return _enter(replace(d, phase=Phase.ENDED, delete_confirmed=True))
             case Phase.RELEASING:
-                return Step(delivery=replace(d, phase=Phase.ENDED))
+                return _enter(replace(d, phase=Phase.ENDED))
             case _:
                 raise AssertionError(f"a queue call was answered in phase {d.phase}")
 
     def _refused(self, d: Delivery) -> Step:
         match d.phase:
             case Phase.WRITING:
-                return Step(delivery=replace(d, phase=Phase.READING_BACK), call=ReadRecord())
+                return _enter(replace(d, phase=Phase.READING_BACK))
             case Phase.DELETING if d.state is JobState.RUNNING:
                 return self._lose(d)
             case Phase.DELETING | Phase.RELEASING:
-                return Step(delivery=replace(d, phase=Phase.ENDED))
+                return _enter(replace(d, phase=Phase.ENDED))
             case _:
                 raise AssertionError(f"a call was refused in phase {d.phase}")
 
     def _unanswered(self, d: Delivery) -> Step:
-        """Try again; a write is read back first."""
+        """Make the same call again; but a write is read back first, and nothing is claimed in a drain."""
+        assert d.phase not in (Phase.NEW, Phase.RUNNING), f"a call went unanswered in phase {d.phase}"
         d = replace(d, attempt=d.attempt + 1)
-        goal = d.goal
-        match d.phase:
-            case Phase.READING_RECORD | Phase.READING_PRESENCE if self.draining:
-                return self._hand_back_unbegun(d)
-            case Phase.READING_RECORD | Phase.READING_BACK:
-                return Step(delivery=d, call=ReadRecord())
-            case Phase.READING_PRESENCE:
-                assert d.record is not None
-                return Step(delivery=d, call=ReadPresence(owner=d.record.owner))
-            case Phase.WRITING:
-                return Step(delivery=replace(d, phase=Phase.READING_BACK), call=ReadRecord())
-            case Phase.PUTTING:
-                assert goal is not None
-                return Step(delivery=d, call=PutPoison(reason=goal.reason))
-            case Phase.DELETING | Phase.RELEASING:
-                return self._queue_call(d)
-            case _:
-                raise AssertionError(f"a call went unanswered in phase {d.phase}")
+        if self.draining and d.phase in (Phase.READING_RECORD, Phase.READING_PRESENCE):
+            return self._hand_back_unbegun(d)
+        return _enter(replace(d, phase=Phase.READING_BACK) if d.phase is Phase.WRITING else d)
 
     # -- the lease ------------------------------------------------------------------------------------------------
-
-    def _queue_call(self, d: Delivery) -> Step:
-        """The delete or release of this phase, held back while a renewal is in flight."""
-        return Step(delivery=d) if d.renewing else Step(delivery=d, call=_queue_call_of(d))
 
     def _renewal(self, d: Delivery, event: RenewalDue | Renewed | RenewalRefused | RenewalUnanswered) -> Step:
         match event:
@@ -616,7 +576,54 @@ class _Stepper:
 
     def _after_renewal(self, d: Delivery) -> Step:
         """Let the call go that waited for this renewal's reply."""
-        return self._queue_call(d) if d.calling_queue else Step(delivery=d)
+        return _enter(d) if d.calling_queue else Step(delivery=d)
+
+
+def _phase_after(state: JobState, d: Delivery, goal: Goal) -> Phase:
+    """What a delivery does next once its goal has led to this state."""
+    match state:
+        case JobState.RUNNING:
+            return Phase.RUNNING
+        case JobState.COMPLETED:
+            return Phase.ENDED if JobFact.DELETED in goal.facts else Phase.DELETING
+        case JobState.POISONED:
+            return Phase.PUTTING if d.stored else Phase.DELETING
+        case JobState.RELEASED:
+            return Phase.RELEASING
+        case JobState.RECEIVED | JobState.ABANDONED:
+            raise AssertionError(f"goal {goal.trigger} led to {state}")
+        case _:
+            assert_never(state)
+
+
+def _enter(d: Delivery, *taken: Taken) -> Step:
+    """The step into the delivery's present phase: with the call that this phase makes, if it makes one now."""
+    return Step(delivery=d, call=_call_of(d), taken=taken)
+
+
+def _call_of(d: Delivery) -> Call | None:
+    """The call of this phase. A delete or a release is held back while a renewal is in flight."""
+    match d.phase:
+        case Phase.NEW | Phase.RUNNING | Phase.ENDED:
+            return None
+        case Phase.READING_RECORD | Phase.READING_BACK:
+            return ReadRecord()
+        case Phase.READING_PRESENCE:
+            assert d.record is not None
+            return ReadPresence(owner=d.record.owner)
+        case Phase.DELETING:
+            return None if d.renewing else Delete()
+        case Phase.WRITING | Phase.PUTTING | Phase.RELEASING:
+            goal = d.goal
+            assert goal is not None
+            if d.phase is Phase.PUTTING:
+                return PutPoison(reason=goal.reason)
+            if d.phase is Phase.RELEASING:
+                return None if d.renewing else Release(pause_s=goal.pause_s)
+            assert goal.draft is not None
+            return WriteRecord(record=goal.draft, expected=d.version)
+        case _:
+            assert_never(d.phase)
 
 
 def how_ended(owner: Owner, presence: Presence | None) -> End:
@@ -635,13 +642,6 @@ def how_ended(owner: Owner, presence: Presence | None) -> End:
 def _is_claim_lost(d: Delivery, found: Record) -> bool:
     """Whether a refused claim is final: an open or released record of this epoch or a newer one."""
     return found.status in (Status.OPEN, Status.RELEASED) and found.epoch >= d.epoch
-
-
-def _queue_call_of(d: Delivery) -> Delete | Release:
-    if d.phase is Phase.DELETING:
-        return Delete()
-    assert d.goal is not None
-    return Release(pause_s=d.goal.pause_s)
 
 
 def _storeless(*facts: JobFact) -> frozenset[JobFact]:
