@@ -8,7 +8,7 @@ kept as canonical text so that "the very document I wrote" is a comparison of st
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from enum import StrEnum
 
 from fsm.errors import BadReplyError
@@ -183,6 +183,19 @@ def decode_record(text: str | bytes) -> Record:
         for name in ("progress", "result"):
             if name in document:
                 document[name] = canonical(document[name])
-        return Record(owner=owner, counts=counts, status=status, **document)
+        return _checked(Record(owner=owner, counts=counts, status=status, **document))
     except (ValueError, TypeError, KeyError, AttributeError) as exc:
         raise BadReplyError(f"a stored record cannot be read: {exc}") from exc
+
+
+def _checked(record: Record) -> Record:
+    """The record, if its values are what their names say.
+
+    Raises:
+        TypeError: a number that is none, or a text that is none.
+    """
+    numbers = (record.epoch, record.counted_epoch, *astuple(record.counts))
+    texts = (*astuple(record.owner), record.error or "")
+    if any(type(number) is not int for number in numbers) or any(type(text) is not str for text in texts):
+        raise TypeError("a value of the wrong type")
+    return record
