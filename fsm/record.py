@@ -8,7 +8,7 @@ kept as canonical text so that "the very document I wrote" is a comparison of st
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field, fields, replace
 from enum import StrEnum
 
 from fsm.errors import BadReplyError
@@ -147,6 +147,10 @@ class Record:
         return replace(self, status=Status.POISONED, error=error, counted_epoch=self.epoch)
 
 
+_OWNER_FIELDS = tuple(one.name for one in fields(Owner))
+_COUNTS_FIELDS = tuple(one.name for one in fields(Counts))
+
+
 def canonical(value: object) -> str:
     """JSON text of a value: the same value always gives the same text.
 
@@ -158,14 +162,24 @@ def canonical(value: object) -> str:
 
 
 def encode_record(record: Record) -> str:
-    """The record as the JSON text that a store keeps."""
-    document = asdict(record)
-    for name in ("progress", "result"):
-        if document[name] is not None:
-            document[name] = json.loads(document[name])
-        else:
-            del document[name]
-    return json.dumps({"format": _FORMAT, **document}, separators=(",", ":"), allow_nan=False)
+    """The record as the JSON text that a store keeps; progress and result are already JSON, and go in as they are."""
+    owner, counts = record.owner, record.counts
+    document = {
+        "format": _FORMAT,
+        "epoch": record.epoch,
+        "status": record.status.value,
+        "owner": {name: getattr(owner, name) for name in _OWNER_FIELDS},
+        "error": record.error,
+        "counts": {name: getattr(counts, name) for name in _COUNTS_FIELDS},
+        "counted_epoch": record.counted_epoch,
+    }
+    text = json.dumps(document, separators=(",", ":"))
+    values = [
+        f',"{name}":{value}'
+        for name, value in (("progress", record.progress), ("result", record.result))
+        if value is not None
+    ]
+    return f"{text[:-1]}{''.join(values)}}}"
 
 
 def decode_record(text: str | bytes) -> Record:
