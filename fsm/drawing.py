@@ -118,8 +118,9 @@ def _bracketed(signs: Collection[tuple[str, bool]], facts: Sequence[str]) -> str
 
 
 def _ids(ids: Sequence[str]) -> str:
-    words = ", ".join(ids) if len(ids) < 4 else f"{ids[0]} to {ids[-1]}"
-    return words.replace(" ", _NO_BREAK)
+    """Row ids, kept on one line if they fit on one."""
+    words = ", ".join(ids)
+    return words.replace(" ", _NO_BREAK) if len(words) <= LABEL_WIDTH else words
 
 
 def _wrapped(line: str) -> list[str]:
