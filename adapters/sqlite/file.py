@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from enum import StrEnum
 from pathlib import Path
 
@@ -16,6 +17,8 @@ SCHEMA_VERSION = 1
 """`PRAGMA user_version` of the tables this program reads and writes."""
 _SQLITE_MIN = (3, 35, 0)
 """The first SQLite with RETURNING. [https://sqlite.org/lang_returning.html]"""
+
+_BUSY_PAUSE_S = 0.005
 
 
 class Synchronous(StrEnum):
@@ -74,7 +77,10 @@ def connect(
     )
     try:
         _check_owner(connection, path, setting=setting)
-        _set_up(connection, path, setting=setting, synchronous=synchronous)
+        if _write_ahead(connection, wait_s=busy_timeout_s) != "wal":
+            problem = f"the file system of {path} has no shared memory, which SQLite's write-ahead log needs"
+            raise ConfigurationError(setting, problem, "Name a file on a local disk.")
+        connection.execute(f"PRAGMA synchronous = {synchronous.value}")
     except BaseException:
         connection.close()
         raise
@@ -88,9 +94,11 @@ def mark(connection: sqlite3.Connection) -> None:
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path, *, setting: str) -> None:
+    connection.execute("BEGIN")  # one look at all three, while another process may be creating the file
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("COMMIT")
     if application == 0 and version == 0 and tables == 0:
         return
     if application != APPLICATION_ID:
@@ -100,9 +108,19 @@ def _check_owner(connection: sqlite3.Connection, path: Path, *, setting: str) ->
         raise ConfigurationError(setting, problem, "Use the spotfsm that wrote it, or name another file.")
 
 
-def _set_up(connection: sqlite3.Connection, path: Path, *, setting: str, synchronous: Synchronous) -> None:
-    (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-    if journal_mode != "wal":
-        problem = f"the file system of {path} has no shared memory, which SQLite's write-ahead log needs"
-        raise ConfigurationError(setting, problem, "Name a file on a local disk.")
-    connection.execute(f"PRAGMA synchronous = {synchronous.value}")
+def _write_ahead(connection: sqlite3.Connection, *, wait_s: float) -> str:
+    """Switch to the write-ahead log, and return the journal mode SQLite says it is in.
+
+    SQLite honours its busy timeout everywhere but here, so that processes creating the file together wait by hand.
+    """
+    until_s = time.monotonic() + wait_s
+    while True:
+        try:
+            (journal_mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as exc:
+            if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until_s:
+                raise
+            time.sleep(_BUSY_PAUSE_S)
+        else:
+            assert isinstance(journal_mode, str)
+            return journal_mode

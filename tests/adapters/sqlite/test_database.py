@@ -6,8 +6,8 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -56,6 +56,11 @@ def lock(path: Path) -> Iterator[None]:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
+
+
+async def done(database: Database, work: Callable[[sqlite3.Connection], None]) -> None:
+    """Have `work` done, as a call like any other: it begins when its task does."""
+    await database.run(work, access=Access.WRITE, timeout_s=TIMEOUT_S)
 
 
 def open_files() -> int:
@@ -120,7 +125,7 @@ class TestGroupCommit:
             connection.execute("SELECT ?", (2**64,))
 
         ends = await asyncio.gather(
-            database.run(work, access=Access.WRITE, timeout_s=TIMEOUT_S),
+            done(database, work),
             queue.put("kept", timeout_s=TIMEOUT_S),
             return_exceptions=True,
         )
@@ -136,7 +141,7 @@ class TestGroupCommit:
 
         ends = await asyncio.gather(
             queue.put("before", timeout_s=TIMEOUT_S),
-            database.run(work, access=Access.WRITE, timeout_s=TIMEOUT_S),
+            done(database, work),
             queue.put("after", timeout_s=TIMEOUT_S),
             return_exceptions=True,
         )
@@ -273,6 +278,14 @@ class TestOpeningAndClosing:
             await queue.create(timeout_s=TIMEOUT_S)
         with pytest.raises(MisuseError, match="not open"):
             await queue.length(timeout_s=TIMEOUT_S)
+
+    async def test_creating_at_once(self, tmp_path: Path) -> None:
+        """Databases that open and create one file at the same moment all succeed, round after round."""
+        for attempt in range(15):
+            async with AsyncExitStack() as stack:
+                opened = [await stack.enter_async_context(Database(tmp_path / f"{attempt}.db")) for _ in range(6)]
+                await asyncio.gather(*(SqliteQueue(each, "jobs").create(timeout_s=TIMEOUT_S) for each in opened))
+                await asyncio.gather(*(SqliteStore(each).create(timeout_s=TIMEOUT_S) for each in opened))
 
 
 class TestSettings:
