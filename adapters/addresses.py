@@ -72,6 +72,14 @@ class StorageAddresses:
         return not isinstance(self.queue, SqliteAddress) and not self.queue.emulated
 
     @property
+    def needs_token(self) -> bool:
+        """Whether something of it is on Azure itself."""
+        return any(
+            address is not None and not isinstance(address, SqliteAddress) and not address.emulated
+            for address in (self.queue, self.store)
+        )
+
+    @property
     def without_store(self) -> str | None:
         """What a worker without a store gives up, in one line; None with one."""
         if self.store is not None:

@@ -4,6 +4,9 @@ COMMANDS = (
     "worker",
     "enqueue",
     "status",
+    "demo",
+    "twin",
     "draw",
+    "doctor",
     "prune",
 )

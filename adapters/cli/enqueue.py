@@ -37,11 +37,11 @@ _IF_MISSING = "Add --create to create it, or check the address."
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("enqueue", epilog=_EXAMPLE)(_enqueue)
+    app.command("enqueue", epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_enqueue)
 
 
 def _enqueue(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="The messages.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="The messages.")] = None,
     *,
     file: Annotated[
         str | None,

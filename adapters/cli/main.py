@@ -12,7 +12,7 @@ import typer
 
 from adapters.cli.commands import COMMANDS
 from adapters.cli.exits import EXIT_BUG, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE
-from adapters.cli.output import one_line
+from adapters.cli.output import one_line, show_help
 from fsm.errors import ConfigurationError, SpotfsmError
 
 _DEBUG = "SPOTFSM_DEBUG"
@@ -50,9 +50,11 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     """The application with the command that is called, which alone is imported, or with all of them for help."""
     app = typer.Typer(
         help="Run interruptible work on Azure Spot VMs, and lose nothing.",
-        epilog="Settings come from flags, then SPOTFSM_* in the environment, then spotfsm.toml.",
+        epilog="Settings come from flags, then from the environment (--boot-id-file is SPOTFSM_BOOT_ID_FILE "
+        "there), then from spotfsm.toml or the file of --config.",
         invoke_without_command=True,
         add_completion=False,
+        rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
@@ -77,8 +79,7 @@ def _group(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and end.")
     ] = False,
 ) -> None:
-    if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+    show_help(context)
 
 
 def _failed(code: int, text: str) -> int:

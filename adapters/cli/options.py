@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +18,12 @@ from adapters.cli.config import read_config
 from adapters.cli.output import duration_text
 from fsm.messages import Encoding
 
+ADDRESSES = (
+    "Addresses: sqlite:///FILE#NAME for a queue and sqlite:///FILE for a store (////FILE is absolute); on Azure "
+    "https://ACCOUNT.queue.core.windows.net/NAME and https://ACCOUNT.blob.core.windows.net/CONTAINER; on Azurite "
+    "http://127.0.0.1:PORT/devstoreaccount1/NAME."
+)
+"""For the end of a command's help."""
 _DURATION = re.compile(r"(?P<number>\d+(\.\d+)?|\.\d+)\s*(?P<unit>ms|s|m|h|d|)")
 _UNITS_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -51,6 +57,27 @@ def whole(least: int, most: int) -> Callable[[str | int], int]:
     return parse
 
 
+def setting(
+    flag: str,
+    help_text: str,
+    *,
+    metavar: str | None = None,
+    parser: Callable[[str], object] | None = None,
+    show_default: bool | str = True,
+) -> Any:
+    """An option that is a setting: it has a variable in the environment and a key in the TOML file as well."""
+    envvar = f"SPOTFSM_{flag.removeprefix('--').replace('-', '_').upper()}"
+    return typer.Option(
+        flag,
+        envvar=envvar,
+        show_envvar=False,
+        metavar=metavar,
+        parser=parser,
+        show_default=show_default,
+        help=help_text,
+    )
+
+
 def _instance(value: str) -> str:
     if not _INSTANCE.fullmatch(value):
         raise ValueError(f"{value!r:.60} is no name. Use up to 64 letters, digits, dots, hyphens and underscores.")
@@ -62,6 +89,7 @@ Config = Annotated[
     typer.Option(
         "--config",
         envvar="SPOTFSM_CONFIG",
+        show_envvar=False,
         metavar="FILE",
         callback=read_config,
         is_eager=True,
@@ -72,84 +100,57 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 Queue = Annotated[
     str | None,
-    typer.Option(
-        "--queue",
-        envvar="SPOTFSM_QUEUE",
-        metavar="URL",
-        help="Queue: sqlite:///FILE#NAME (sqlite:///spotfsm.db#jobs by default), "
-        "https://ACCOUNT.queue.core.windows.net/NAME, or Azurite's address.",
-    ),
+    setting("--queue", "The queue's address; sqlite:///spotfsm.db#jobs by default.", metavar="URL"),
 ]
 Store = Annotated[
     str | None,
-    typer.Option(
+    setting(
         "--store",
-        envvar="SPOTFSM_STORE",
-        metavar="URL|none",
-        help="Job store: sqlite:///FILE (the queue's own file by default), "
-        "https://ACCOUNT.blob.core.windows.net/CONTAINER, or none.",
+        "The job store's address, or none; by default the file of an embedded queue, and none for one on Azure.",
+        metavar="URL",
     ),
 ]
 CredentialOption = Annotated[
     Credential,
-    typer.Option(
+    setting(
         "--credential",
-        envvar="SPOTFSM_CREDENTIAL",
-        help="Who asks Azure for tokens: the VM's managed identity, or the SDK's default chain (Azure CLI and others).",
+        "Who asks Azure for tokens: managed-identity, the VM's own; or default, the SDK's chain (Azure CLI and more).",
+        metavar="NAME",
     ),
 ]
 ClientId = Annotated[
     str | None,
-    typer.Option(
-        "--client-id",
-        envvar="SPOTFSM_CLIENT_ID",
-        metavar="ID",
-        help="Which user-assigned managed identity, where the VM has several.",
-    ),
+    setting("--client-id", "Which user-assigned managed identity, where the VM has several.", metavar="ID"),
 ]
 Imds = Annotated[
     str | None,
-    typer.Option(
+    setting(
         "--imds",
-        envvar="SPOTFSM_IMDS",
-        metavar="URL|none",
-        help="Instance metadata and Scheduled Events: http://169.254.169.254 by default with a queue on Azure, none "
+        "Instance metadata and Scheduled Events: http://169.254.169.254 by default with a queue on Azure, none "
         "with any other queue; or the URL of a twin.",
+        metavar="URL",
     ),
 ]
 BootIdFile = Annotated[
     Path,
-    typer.Option(
-        "--boot-id-file",
-        envvar="SPOTFSM_BOOT_ID_FILE",
-        metavar="FILE",
-        help="Where the boot id is read; a twin can write one.",
-    ),
+    setting("--boot-id-file", "Where the boot id is read; a twin can write one.", metavar="FILE"),
 ]
 JournalFile = Annotated[
     Path | None,
-    typer.Option(
-        "--journal",
-        envvar="SPOTFSM_JOURNAL",
-        metavar="FILE",
-        help="Append every state change to this file, as JSON lines.",
-    ),
+    setting("--journal", "Append every state change to this file, as JSON lines.", metavar="FILE"),
 ]
 Instance = Annotated[
     str,
-    typer.Option(
+    setting(
         "--instance",
-        envvar="SPOTFSM_INSTANCE",
+        "Which of several workers on this VM this is; two at once must not share a name.",
         metavar="NAME",
         parser=_instance,
-        help="Which of several workers on this VM this is; two at once must not share a name.",
     ),
 ]
 MessageEncoding = Annotated[
     Encoding,
-    typer.Option(
-        "--message-encoding",
-        envvar="SPOTFSM_MESSAGE_ENCODING",
-        help="How bodies lie on the queue: as they are, or in base64 as Azure Functions has them.",
+    setting(
+        "--message-encoding", "How bodies lie on the queue: as they are, or in base64 as Azure Functions has them."
     ),
 ]

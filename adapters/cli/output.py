@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Iterable
 
-Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
+import typer
 
 
 def one_line(text: str) -> str:
@@ -20,17 +19,23 @@ def say(text: str) -> None:
     print(one_line(text), file=sys.stderr, flush=True)
 
 
-def show_json(value: Json) -> None:
-    """The result for programs."""
+def show_json(value: object) -> None:
+    """The result for programs; `value` is what JSON can hold."""
     print(json.dumps(value, indent=2), flush=True)
 
 
-def show_table(rows: Iterable[tuple[str, Json]]) -> None:
+def show_table(rows: Iterable[tuple[str, str | int | float | None]]) -> None:
     """The result for people: a name and a value a line; what is not known is left out."""
     known = [(name, value) for name, value in rows if value is not None]
     width = max((len(name) for name, _ in known), default=0)
     for name, value in known:
         print(f"{name:<{width}}  {value}")
+
+
+def show_help(context: typer.Context) -> None:
+    """The help of a group of commands, where none of them is called."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def duration_text(seconds: float) -> str:

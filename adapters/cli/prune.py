@@ -23,7 +23,7 @@ _EXAMPLE = "Example: spotfsm prune --store https://ACCOUNT.blob.core.windows.net
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("prune", epilog=_EXAMPLE)(_prune)
+    app.command("prune", epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_prune)
 
 
 def _prune(
@@ -32,14 +32,13 @@ def _prune(
     store: options.Store = None,
     older_than: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--older-than",
-            envvar="SPOTFSM_OLDER_THAN",
-            metavar="DURATION",
+            "How long ago the message's delete was confirmed, at least: longer than any worker may have been "
+            "frozen with the message in its memory.",
+            metavar="TIME",
             parser=options.duration(0.0, 3650 * _DAY_S),
             show_default="7d",
-            help="How long ago the message's delete was confirmed, at least: longer than any worker may have been "
-            "frozen with the message in its memory.",
         ),
     ] = 7 * _DAY_S,
     as_json: options.AsJson = False,

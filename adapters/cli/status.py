@@ -18,7 +18,7 @@ _IF_MISSING = "Check the address, or create it: `spotfsm enqueue` does, on Azure
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("status", epilog=_EXAMPLE)(_status)
+    app.command("status", epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_status)
 
 
 def _status(

@@ -85,7 +85,7 @@ class Watch:
         if fields["machine"] == APPLICATION.name:
             if fields["from"] != fields["to"]:
                 self._state = str(fields["to"])
-                self._tell(f"{self._state}: {fields['outcome']}")
+                self._tell(f"{self._state}: {str(fields['outcome']).removeprefix(f'{self._state.lower()}: ')}")
             if self._state == AppState.RECOVERING.value:
                 self._deadline_s = None
         elif fields["machine"] == JOB.name and fields["trigger"] == JobTrigger.FAIL.value:

@@ -31,122 +31,104 @@ _EXAMPLE = "Example: spotfsm worker --handler jobs:handle --concurrency 16 --unt
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("worker", epilog=_EXAMPLE)(_worker)
+    app.command("worker", epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_worker)
 
 
 def _worker(
     *,
     handler: Annotated[
         str,
-        typer.Option(
+        options.setting(
             "--handler",
-            envvar="SPOTFSM_HANDLER",
-            metavar="MODULE:FUNCTION",
-            help="The coroutine function that does a job; the working directory is searched first.",
+            "The coroutine function that does a job, as module:function; the working directory is searched first.",
+            metavar="NAME",
         ),
     ],
     queue: options.Queue = None,
     store: options.Store = None,
     concurrency: Annotated[
         int,
-        typer.Option(
-            "--concurrency",
-            envvar="SPOTFSM_CONCURRENCY",
-            metavar="N",
-            parser=options.whole(1, 256),
-            help="How many jobs run at once, 1 to 256.",
+        options.setting(
+            "--concurrency", "How many jobs run at once, 1 to 256.", metavar="N", parser=options.whole(1, 256)
         ),
     ] = 8,
-    until_empty: Annotated[
-        bool, typer.Option("--until-empty", envvar="SPOTFSM_UNTIL_EMPTY", help="End once nothing waits or runs.")
-    ] = False,
+    until_empty: Annotated[bool, options.setting("--until-empty", "End once nothing waits or runs.")] = False,
     journal: options.JournalFile = None,
     as_json: options.AsJson = False,
     imds: options.Imds = None,
     instance: options.Instance = "1",
     visibility_timeout: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--visibility-timeout",
-            envvar="SPOTFSM_VISIBILITY_TIMEOUT",
-            metavar="DURATION",
+            "The lease of a message, renewed at half of it: how long a killed worker's job stays hidden.",
+            metavar="TIME",
             parser=options.duration(2.0, 7 * _DAY_S),
             show_default="1m",
-            help="The lease of a message, renewed at half of it: how long a killed worker's job stays hidden.",
         ),
     ] = 60.0,
     job_timeout: Annotated[
         float | None,
-        typer.Option(
+        options.setting(
             "--job-timeout",
-            envvar="SPOTFSM_JOB_TIMEOUT",
-            metavar="DURATION",
+            "How long a job may run before it counts as failed; as long as it likes by default.",
+            metavar="TIME",
             parser=options.duration(0.1, 365 * _DAY_S),
-            help="How long a job may run before it counts as failed; as long as it likes by default.",
         ),
     ] = None,
     retry_pause: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--retry-pause",
-            envvar="SPOTFSM_RETRY_PAUSE",
-            metavar="DURATION",
+            "The pause after a job's first failure; it doubles with each.",
+            metavar="TIME",
             parser=options.duration(0.0, _DAY_S),
             show_default="1s",
-            help="The pause after a job's first failure; it doubles with each.",
         ),
     ] = 1.0,
     stop_grace: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--stop-grace",
-            envvar="SPOTFSM_STOP_GRACE",
-            metavar="DURATION",
+            "How long a stop by SIGTERM or SIGINT may drain; keep it under the unit's TimeoutStopSec.",
+            metavar="TIME",
             parser=options.duration(0.0, _DAY_S),
             show_default="25s",
-            help="How long a stop by SIGTERM or SIGINT may drain; keep it under the unit's TimeoutStopSec.",
         ),
     ] = 25.0,
     idle_poll_max: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--idle-poll-max",
-            envvar="SPOTFSM_IDLE_POLL_MAX",
-            metavar="DURATION",
+            "The longest pause between looks at an empty queue.",
+            metavar="TIME",
             parser=options.duration(0.1, 3600.0),
             show_default="5s",
-            help="The longest pause between looks at an empty queue.",
         ),
     ] = 5.0,
     imds_poll: Annotated[
         float,
-        typer.Option(
+        options.setting(
             "--imds-poll",
-            envvar="SPOTFSM_IMDS_POLL",
-            metavar="DURATION",
+            "How often Scheduled Events are asked for; IMDS allows 5 requests a second to a whole VM.",
+            metavar="TIME",
             parser=options.duration(0.2, 60.0),
             show_default="1s",
-            help="How often Scheduled Events are asked for; IMDS allows 5 requests a second to a whole VM.",
         ),
     ] = 1.0,
     message_encoding: options.MessageEncoding = Encoding.TEXT,
     message_bytes_max: Annotated[
         int,
-        typer.Option(
+        options.setting(
             "--message-bytes-max",
-            envvar="SPOTFSM_MESSAGE_BYTES_MAX",
+            "A larger message is poisoned.",
             metavar="N",
             parser=options.whole(1, MESSAGE_BYTES_MAX),
-            help="A larger message is poisoned.",
         ),
     ] = MESSAGE_BYTES_MAX,
     acknowledge: Annotated[
         bool,
-        typer.Option(
-            "--acknowledge",
-            envvar="SPOTFSM_ACKNOWLEDGE",
-            help="Once drained, let the eviction begin at once instead of at its time.",
-        ),
+        options.setting("--acknowledge", "Once drained, let the eviction begin at once instead of at its time."),
     ] = False,
     credential: options.CredentialOption = Credential.MANAGED_IDENTITY,
     client_id: options.ClientId = None,

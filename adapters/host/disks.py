@@ -101,33 +101,41 @@ def why_lost(mount: Mount, mounts: Sequence[Mount], identity: VmIdentity) -> str
     if policy.lower() != "deallocate":
         return f"eviction policy {policy} destroys this VM's disks"
     if mount.kind in _IN_MEMORY:
-        return "memory does not outlive an eviction"
+        return "an eviction empties its memory"
     if mount.device in _temporary_devices(mounts):
-        return "the temporary disk does not outlive an eviction"
+        return "an eviction empties the temporary disk"
     return None
 
 
-def warnings(files: Sequence[KeptFile], mounts: Sequence[Mount], identity: VmIdentity) -> tuple[str, ...]:
-    """One line for each file that an eviction destroys, or that lies where SQLite cannot share it between machines."""
-    lines = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskWarning:
+    """A file that lies where it should not; `text` is a sentence without its full stop."""
+
+    text: str
+    remedy: str
+
+    @property
+    def line(self) -> str:
+        return f"{self.text}. {self.remedy}"
+
+
+def warnings(files: Sequence[KeptFile], mounts: Sequence[Mount], identity: VmIdentity) -> tuple[DiskWarning, ...]:
+    """A warning for each file that an eviction destroys, or that lies where SQLite cannot share it between machines."""
+    found = []
     for file in files:
         mount = mount_of(file.path, mounts)
         if mount is None:
             continue
+        where = f"{file.setting}: {file.path} lies on {mount.point}"
         why = why_lost(mount, mounts, identity)
         if why is not None:
-            remedy = (
-                "Use an Azure queue and store, or a disk of another machine." if file.shared else "Copy it elsewhere."
-            )
-            lines.append(
-                f"{file.setting}: {file.path} lies on {mount.point} and {why}: {file.holds} go with it. {remedy}"
-            )
+            remedy = "Use an Azure queue and store." if file.shared else "Copy it elsewhere while the VM is there."
+            found.append(DiskWarning(text=f"{where}, and {why}: {file.holds} go with it", remedy=remedy))
         elif mount.remote and file.shared:
-            lines.append(
-                f"{file.setting}: {file.path} lies on a network file system ({mount.kind}), where SQLite must not be "
-                "shared by several machines. Let workers of one VM alone use it, or use an Azure queue and store."
-            )
-    return tuple(lines)
+            text = f"{where}, a network file system ({mount.kind}), where SQLite cannot be shared by several machines"
+            remedy = "Let workers of one VM alone use it, or use an Azure queue and store."
+            found.append(DiskWarning(text=text, remedy=remedy))
+    return tuple(found)
 
 
 class WarningMetadata(InstanceMetadata):
@@ -140,8 +148,8 @@ class WarningMetadata(InstanceMetadata):
 
     async def identity(self, *, timeout_s: float) -> VmIdentity:
         identity = await self._metadata.identity(timeout_s=timeout_s)
-        for text in warnings(self._files, read_mounts(), identity):
-            self._journal.write("warning", {"text": text})
+        for warning in warnings(self._files, read_mounts(), identity):
+            self._journal.write("warning", {"text": warning.line})
         return identity
 
 
