@@ -13,6 +13,7 @@ import re
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import assert_never
 
@@ -299,6 +300,7 @@ class _Drawing:
         return f"# {self.title}\n\n{note}\n\n{self.fenced}\n{self.rows}"
 
 
+@cache
 def _drawings() -> tuple[_Drawing, ...]:
     joint = render_joint_mermaid(), render_joint_markdown()
     return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import astuple, dataclass, field, fields, replace
 from enum import StrEnum
+from typing import assert_never
 
 from fsm.errors import BadReplyError
 
@@ -89,6 +90,8 @@ class Counts:
                 return replace(self, lapses=self.lapses + 1)
             case End.STOP:
                 return replace(self, stops=self.stops + 1)
+            case _:
+                assert_never(end)
 
     @property
     def budget_spent(self) -> bool:

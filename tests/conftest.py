@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.azurite import Azurite, shared
+
+settings.register_profile("spotfsm", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.load_profile("spotfsm")  # time is measured in the benchmark and never asserted: machines are busy
 
 
 @pytest.fixture(scope="session")
