@@ -17,6 +17,7 @@ effects is proved where it is decided:
 * *Serial queue calls.* A renewal in flight holds back a delete or a release until its reply, because the reply brings
   the only pop receipt that still works.
 
+The numbered rules behind this are in words in `fsm.protocol_rules`.
 Nothing here waits, draws randomness or reads a clock.
 """
 

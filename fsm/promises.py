@@ -38,8 +38,7 @@ _SENTENCES = {
         "for each message id, and two messages are two jobs."
     ),
     Promise.PROGRESS_NEVER_BACK: (
-        "A checkpoint never overwrites a newer one, and a worker that lost its lease writes nothing. Condition: the "
-        "worker has a job store."
+        "A checkpoint never overwrites a newer one, and a worker that lost its lease (a zombie) writes nothing."
     ),
     Promise.NO_WORK_AFTER_NOTICE: (
         "Once a reply of Scheduled Events has named this VM for reclaiming, no receive is sent and no job begins."

@@ -45,6 +45,19 @@ def test_what_is_ignored_or_refused_changes_nothing() -> None:
         assert case.by_table().after == case.state
 
 
+def test_work_that_moves_nothing_is_told_from_having_none() -> None:
+    """Repricing, a second shutdown, a withdrawal during a drain and a checkpoint are taken and stay where they are."""
+    staying = {row.id: row.trigger for row in ROWS if row.verdict == "taken" and row.dest is None}
+    assert staying == {"O7": "Reprice", "A23": "shutdown", "A34": "withdrawn", "J19": "checkpoint"}
+
+
+def test_no_row_refuses_a_fact() -> None:
+    """Evictions, lost leases, interrupts, drains, withdrawals and the loss of the VM just happen: nobody is asked."""
+    facts = {"Evict", "lose_lease", "interrupt", "drained", "withdrawn", "vm_gone"}
+    refused = {row.trigger for row in ROWS if row.verdict == "refused"}
+    assert facts <= {row.trigger for row in ROWS} - refused
+
+
 def test_ended_deliveries_stay_ended() -> None:
     """No event moves a delivery out of Completed, Released, Poisoned or Abandoned, whatever holds."""
     ended = [case for case in CASES if case.machine == "job" and case.state not in ("Received", "Running")]

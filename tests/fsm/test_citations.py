@@ -41,7 +41,7 @@ def test_every_promise_is_a_sentence(promise: Promise) -> None:
 def test_promises_that_need_a_store_say_so() -> None:
     """A promise that holds only with a job store has that condition in its own sentence."""
     conditional = {promise.value for promise in Promise if "has a job store" in promise.sentence}
-    assert conditional == {"no_effect_twice", "progress_never_back", "eviction_is_not_failure"}
+    assert conditional == {"no_effect_twice", "eviction_is_not_failure"}
 
 
 def test_the_protocol_has_eleven_rules() -> None:
