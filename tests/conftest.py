@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +17,11 @@ settings.load_profile("spotfsm")  # time is measured in the benchmark and never 
 def azurite() -> Azurite:
     """One Azurite for the whole run: take queues and containers of your own."""
     return shared()
+
+
+def pytest_sessionstart() -> None:
+    """Have no current event loop: pytest-asyncio would make one to restore later, and nobody would close it."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
