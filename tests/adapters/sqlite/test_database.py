@@ -15,7 +15,7 @@ import pytest
 from adapters.sqlite import Database, SqliteQueue, SqliteStore, Synchronous
 from adapters.sqlite.database import Access, wall_us
 from adapters.sqlite.queue import _RECEIVE
-from fsm.errors import LeaseLostError, MisuseError, ReplyLostError, ThrottledError
+from fsm.errors import LeaseLostError, MisuseError, ReplyLostError, SpotfsmError, ThrottledError
 from tests.contracts.records import record
 
 TIMEOUT_S = 10.0
@@ -105,6 +105,28 @@ class TestGroupCommit:
         await asyncio.gather(*(settle(*message) for message in held))
         assert database.commits - before <= 64
 
+    async def test_nobody_is_told_before_the_commit(self, database: Database, queue: SqliteQueue) -> None:
+        """A call that has taken effect is not answered while its commit has yet to be made."""
+        loop = asyncio.get_running_loop()
+        reached, gate = asyncio.Event(), threading.Event()
+
+        def hold(statement: str) -> None:
+            if statement == "COMMIT":
+                loop.call_soon_threadsafe(reached.set)
+                gate.wait(TIMEOUT_S)
+
+        calls = [
+            asyncio.ensure_future(queue.put("x", timeout_s=TIMEOUT_S)),
+            asyncio.ensure_future(done(database, lambda connection: connection.set_trace_callback(hold))),
+        ]
+        try:
+            await asyncio.wait_for(reached.wait(), TIMEOUT_S)
+            await asyncio.sleep(0)
+            assert [call.done() for call in calls] == [False, False]
+        finally:
+            gate.set()
+        await asyncio.gather(*calls)
+
     async def test_a_lost_lease_is_one_callers_own(self, database: Database, queue: SqliteQueue) -> None:
         """A refusal within a batch leaves the others committed."""
         held = await leased(queue, 20)
@@ -147,6 +169,19 @@ class TestGroupCommit:
         )
         assert [type(end) for end in ends] == [ReplyLostError] * 3
         assert await queue.length(timeout_s=TIMEOUT_S) == 0
+        await queue.put("next", timeout_s=TIMEOUT_S)
+        assert await queue.length(timeout_s=TIMEOUT_S) == 1
+
+    async def test_a_failed_commit_is_everybodys(self, database: Database, queue: SqliteQueue) -> None:
+        """When the commit fails, nothing of the batch is kept, everybody is told, and the next batch works."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.set_authorizer(lambda *_: sqlite3.SQLITE_DENY)
+
+        ends = await asyncio.gather(
+            queue.put("before", timeout_s=TIMEOUT_S), done(database, work), return_exceptions=True
+        )
+        assert [isinstance(end, SpotfsmError) for end in ends] == [True, True]
         await queue.put("next", timeout_s=TIMEOUT_S)
         assert await queue.length(timeout_s=TIMEOUT_S) == 1
 
