@@ -162,7 +162,10 @@ def _sqlite_parts(url: str, setting: str) -> tuple[Path, str]:
     path = location.removeprefix("///")
     if path == location or not path or path.endswith("/") or "\0" in path or "?" in path:
         raise ConfigurationError(setting, f"{url!r:.200} names no file", _SQLITE_REMEDY)
-    return Path(path).resolve(), name
+    try:
+        return Path(path).resolve(), name
+    except (OSError, ValueError, RuntimeError) as exc:  # a loop of links, or what no file system can name
+        raise ConfigurationError(setting, f"{url!r:.200} names no file ({exc})", _SQLITE_REMEDY) from exc
 
 
 def _azure_address(url: str, service: Service, setting: str) -> AzureAddress:
