@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 
-from adapters.sqlite import Database, SqliteQueue, SqliteStore
+from adapters.sqlite import Database, SqliteQueue, SqliteStore, Synchronous
 from fsm.ports import JobStore, WorkQueue
 from tests.contracts.worlds import QueueWorld, StoreWorld, WorldMaker
 
 
 class _SqliteWorld:
-    """One file, one hand-moved clock, and databases that are closed with the world."""
+    """One file, one hand-moved clock, and databases that are closed with the world.
+
+    No promise of the suite is about a loss of power, so that commits need not wait for the disk.
+    """
 
     exact = True
     margin_s = 0.001
@@ -30,7 +33,8 @@ class _SqliteWorld:
         self._now_us += round(seconds * 1_000_000)
 
     async def _database(self) -> Database:
-        return await self._clients.enter_async_context(Database(self._path, now_us=lambda: self._now_us))
+        database = Database(self._path, synchronous=Synchronous.NORMAL, now_us=lambda: self._now_us)
+        return await self._clients.enter_async_context(database)
 
 
 class SqliteQueueWorld(_SqliteWorld, QueueWorld):
