@@ -99,6 +99,17 @@ async def answered(call: Awaitable[Answer], *, what: str, timeout_s: float) -> A
         raise ReplyLostError(f"{what}: the reply cannot be read ({type(exc).__name__}: {exc})") from exc
 
 
+def told(value: Answer | None, what: str) -> Answer:
+    """A value that the SDK leaves out where the reply did: never take "None" for it.
+
+    Raises:
+        ReplyLostError: it is not there.
+    """
+    if value is None:
+        raise ReplyLostError(f"the reply lacks {what}")
+    return value
+
+
 def translated(error: AzureError, what: str) -> SpotfsmError:
     """The error of ours that an error of the SDK's stands for; for the caller to raise `from` it."""
     status = error.status_code if isinstance(error, HttpResponseError) else None

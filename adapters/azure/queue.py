@@ -27,7 +27,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient
 
 from adapters.azure.address import Address
-from adapters.azure.errors import answered, error_code
+from adapters.azure.errors import answered, error_code, told
 from adapters.azure.transport import API_VERSION, SharedTransport
 from fsm.errors import MessageRejectedError
 from fsm.messages import MESSAGE_BYTES_MAX
@@ -94,7 +94,7 @@ class AzureQueue(WorkQueue):
             read_timeout=timeout_s,
         )
         updated = await answered(call, what=f"renewing on {self._name}", timeout_s=timeout_s)
-        return str(updated.pop_receipt)
+        return told(updated.pop_receipt, "a new pop receipt")
 
     async def delete(self, message_id: str, pop_receipt: str, *, timeout_s: float) -> None:
         call = self._client.delete_message(
@@ -112,12 +112,12 @@ class AzureQueue(WorkQueue):
             read_timeout=timeout_s,
         )
         message = await answered(call, what=f"putting on {self._name}", timeout_s=timeout_s)
-        return str(message.id)
+        return told(message.id, "an id")
 
     async def length(self, *, timeout_s: float) -> int:
         call = self._client.get_queue_properties(connection_timeout=timeout_s, read_timeout=timeout_s)
         properties = await answered(call, what=f"counting {self._name}", timeout_s=timeout_s)
-        return properties.approximate_message_count or 0
+        return told(properties.approximate_message_count, "a count")
 
     async def create(self, *, timeout_s: float) -> None:
         await answered(self._create(timeout_s), what=f"creating queue {self._name}", timeout_s=timeout_s)
@@ -131,19 +131,14 @@ class AzureQueue(WorkQueue):
 
 
 def _message(received: QueueMessage) -> Message:
-    """One delivery, as the port has it.
-
-    Raises:
-        ValueError: the reply leaves out what every message has.
-    """
-    if received.dequeue_count is None or received.pop_receipt is None or received.expires_on is None:
-        raise ValueError(f"message {received.id} has no receipt, count or expiry")
+    """One delivery, as the port has it."""
+    expires_at = told(received.expires_on, "an expiry")
     return Message(
-        message_id=received.id,
+        message_id=told(received.id, "an id"),
         text=received.content or "",
-        dequeue_count=received.dequeue_count,
-        pop_receipt=received.pop_receipt,
-        expires_at=None if received.expires_on.year == MAXYEAR else received.expires_on,
+        dequeue_count=told(received.dequeue_count, "a dequeue count"),
+        pop_receipt=told(received.pop_receipt, "a pop receipt"),
+        expires_at=None if expires_at.year == MAXYEAR else expires_at,
     )
 
 

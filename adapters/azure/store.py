@@ -26,7 +26,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -41,7 +41,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from adapters.azure import layout
 from adapters.azure.address import Address
-from adapters.azure.errors import answered, error_code
+from adapters.azure.errors import answered, error_code, told
 from adapters.azure.transport import API_VERSION, SharedTransport
 from fsm.errors import BadReplyError
 from fsm.ports import JobStore, RecordTotals, StoredRecord
@@ -113,7 +113,8 @@ class AzureStore(JobStore):
             connection_timeout=timeout_s,
             read_timeout=timeout_s,
         )
-        return str(written["etag"])
+        etag: str | None = written["etag"]
+        return told(etag, "an ETag")
 
     async def totals(self, queue: str, *, timeout_s: float) -> RecordTotals:
         call = self._count(layout.records_prefix(queue), timeout_s)
@@ -178,21 +179,22 @@ class AzureStore(JobStore):
         return await answered(call, what=f"pruning {self._name}", timeout_s=timeout_s)
 
     async def _prune(self, queue: str, older_than: timedelta, timeout_s: float) -> int:
-        listed_at: list[datetime] = []
+        dates: list[str | None] = []
 
-        def note_time(response: PipelineResponse[HttpRequest, AsyncHttpResponse]) -> None:
-            listed_at.append(parsedate_to_datetime(response.http_response.headers["Date"]))
+        def note_date(response: PipelineResponse[HttpRequest, AsyncHttpResponse]) -> None:
+            dates.append(response.http_response.headers.get("Date"))
 
         pages = self._container.list_blobs(
             name_starts_with=layout.confirmations_prefix(queue),
-            raw_response_hook=note_time,
+            raw_response_hook=note_date,
             connection_timeout=timeout_s,
             read_timeout=timeout_s,
         ).by_page()
         removed = 0
         async for page in pages:
+            listed_at = parsedate_to_datetime(told(dates[-1], "a date"))
             async for confirmation in page:
-                if listed_at[-1] - confirmation.last_modified >= older_than:
+                if listed_at - confirmation.last_modified >= older_than:
                     removed += await self._prune_confirmed(queue, confirmation, timeout_s)
         return removed
 
@@ -229,7 +231,7 @@ class AzureStore(JobStore):
             return False
         if properties.metadata.get(_STATUS) not in _TERMINAL:
             return False
-        return await self._remove(path, str(properties.etag), timeout_s)
+        return await self._remove(path, told(properties.etag, "an ETag"), timeout_s)
 
     # -- blobs ----------------------------------------------------------------------------------------------------
 
@@ -242,7 +244,7 @@ class AzureStore(JobStore):
             if error_code(exc) != "BlobNotFound":
                 raise
             return None
-        return _Blob(content=await stream.readall(), etag=str(stream.properties.etag))
+        return _Blob(content=await stream.readall(), etag=told(stream.properties.etag, "an ETag"))
 
     async def _remove(self, path: str, etag: str, timeout_s: float) -> bool:
         """Remove the blob if it still is what was read; say whether this call did it."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,13 +26,19 @@ _PAUSE_S = 60.0
 
 
 class HeldToken:
-    """A credential that answers from what it holds; the SDK's credential behind it does the asking."""
+    """A credential that answers from what it holds; the SDK's credential behind it does the asking.
 
-    def __init__(self, credential: AsyncTokenCredential) -> None:
+    Args:
+        credential: the SDK's; closed with this one.
+        now_s: the clock that tokens expire by, in seconds since 1970.
+    """
+
+    def __init__(self, credential: AsyncTokenCredential, *, now_s: Callable[[], float] = time.time) -> None:
         self._credential = credential
+        self._now_s = now_s
         self._token: AccessToken | None = None
-        self._half_life_at = 0.0
-        self._asked_at = 0.0
+        self._half_life_s = 0.0
+        self._asked_s = 0.0
         self._fetching: asyncio.Task[AccessToken] | None = None
 
     async def fetch(self) -> None:
@@ -55,25 +62,26 @@ class HeldToken:
             return await self._credential.get_token(
                 *scopes, claims=claims, tenant_id=tenant_id, enable_cae=enable_cae, **options
             )
-        now = time.time()
+        now_s = self._now_s()
         token = self._token
-        if token is None or token.expires_on - now < _LEFT_S_MIN:
+        if token is None or token.expires_on - now_s < _LEFT_S_MIN:
             return await asyncio.shield(self._fetched())
-        if now >= self._half_life_at and now - self._asked_at >= _PAUSE_S:
-            self._fetched().add_done_callback(_look_at)
+        if now_s >= self._half_life_s and now_s - self._asked_s >= _PAUSE_S:
+            self._fetched()
         return token
 
     def _fetched(self) -> asyncio.Task[AccessToken]:
         """The one fetch under way: a call that gives up waiting for it does not end it for the others."""
         if self._fetching is None or self._fetching.done():
-            self._asked_at = time.time()
+            self._asked_s = self._now_s()
             self._fetching = asyncio.create_task(self._fetch(), name="storage token")
+            self._fetching.add_done_callback(_look_at)
         return self._fetching
 
     async def _fetch(self) -> AccessToken:
         token = await self._credential.get_token(STORAGE_SCOPE)
         self._token = token
-        self._half_life_at = (time.time() + token.expires_on) / 2
+        self._half_life_s = (self._now_s() + token.expires_on) / 2
         return token
 
     async def close(self) -> None:
@@ -81,7 +89,6 @@ class HeldToken:
         if self._fetching is not None:
             self._fetching.cancel()
             await asyncio.wait([self._fetching])
-            _look_at(self._fetching)
         await self._credential.close()
 
     async def __aenter__(self) -> Self:
@@ -97,6 +104,6 @@ class HeldToken:
 
 
 def _look_at(fetch: asyncio.Task[AccessToken]) -> None:
-    """A renewal that failed is tried again later; the token held is still good."""
+    """A fetch that failed tells those who wait for it; where nobody does, the token held is still good."""
     if not fetch.cancelled():
         fetch.exception()
