@@ -11,9 +11,8 @@ effects is proved where it is decided:
   proof is a conditional write of the record; without one it is the delete or the poison put. The event fires when the
   proof is there, and only then follow the calls that would be unsafe without it (delete, release, poison put).
 * *Fence.* Each write is conditional on the version this delivery last knew. After a refusal or a lost reply the
-  record is
-  read: the very document means it was applied; ours but older, or still absent, means it was not, and the same
-  document is sent again; anything else means another delivery has the message.
+  record is read: the very document means it was applied; ours but older, or still what it was (absent included), means
+  it was not, and the same document is sent again; anything else means another delivery has the message.
 * *Serial queue calls.* A renewal in flight holds back a delete or a release until its reply, because the reply brings
   the only pop receipt that still works.
 
@@ -515,8 +514,8 @@ class _Stepper:
             assert found.version is not None
             return self._proved(d, version=found.version)
         ours = found.record is not None and (found.record.epoch, found.record.owner) == (draft.epoch, draft.owner)
-        still_absent = found.record is None and d.version is None
-        if ours or still_absent:
+        unchanged = found.version == d.version
+        if ours or unchanged:
             return _enter(replace(d, phase=Phase.WRITING, version=found.version, attempt=d.attempt + 1))
         if d.state is JobState.RECEIVED and found.record is not None and not _is_claim_lost(d, found.record):
             return self._consider(d, found, presence=None, presence_read=False)

@@ -338,6 +338,15 @@ def test_our_older_document_means_that_the_same_one_is_sent_again() -> None:
     assert hand.delivery.attempt > 0
 
 
+def test_a_claim_that_was_not_applied_is_sent_again_with_its_verdict() -> None:
+    """The very claim is repeated: were its counts computed again, a late first copy would leave two verdicts."""
+    hand = Hand(epoch=3)
+    left = Record(epoch=2, owner=EARLIER)
+    hand.feed(Received(), Found(record=left, version="v4"))
+    claim = hand.feed(PresenceFound(presence=presence_of(EARLIER)))
+    assert hand.feed(NoReply(), Found(record=left, version="v4")) == claim
+
+
 def test_a_record_still_absent_means_that_the_first_write_is_sent_again() -> None:
     """A first delivery whose create was lost creates again."""
     hand = Hand(epoch=1)
