@@ -34,7 +34,7 @@ class TwinClient:
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
         if not url.startswith(("http://", "https://")):
             raise ConfigurationError("--url", f"{url!r:.200} is not a URL", "Give the URL that `spotfsm twin` printed.")
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._opener = build_opener(ProxyHandler({}))
 
@@ -151,7 +151,7 @@ class TwinClient:
         """What stands, what was asked and what was acknowledged."""
         report = self._exchange("state", None)
         if not {"identity", "boot_id", "events", "requests"} <= report.keys():
-            raise BadReplyError(f"{self._url} answers, but is no twin")
+            raise BadReplyError(f"{self.url} answers, but is no twin")
         return cast("TwinReport", report)
 
     # -- the wire --------------------------------------------------------------------------------------------------
@@ -170,22 +170,22 @@ class TwinClient:
     def _text_of(self, order: str, fields: Mapping[str, Json], name: str) -> str:
         value = self.order(order, fields).get(name)
         if not isinstance(value, str):
-            raise BadReplyError(f"{self._url} answered an order without {name}")
+            raise BadReplyError(f"{self.url} answered an order without {name}")
         return value
 
     def _exchange(self, path: str, content: bytes | None) -> Mapping[str, Json]:
         """GET without content, POST with it."""
         try:
-            request = Request(f"{self._url}/twin/{path}", content, {"Content-Type": "application/json"})  # noqa: S310
+            request = Request(f"{self.url}/twin/{path}", content, {"Content-Type": "application/json"})  # noqa: S310
             with self._opener.open(request, timeout=self._timeout_s) as response:
                 body: bytes = response.read()
         except HTTPError as exc:
             with exc:
                 raise self._refused(exc.code, exc.read()) from exc
         except (OSError, HTTPException) as exc:
-            raise ReplyLostError(f"no twin answers at {self._url}: {exc}") from exc
+            raise ReplyLostError(f"no twin answers at {self.url}: {exc}") from exc
         except ValueError as exc:
-            raise ConfigurationError("--url", f"{self._url!r:.200} is not a URL ({exc})", "Give the twin's.") from exc
+            raise ConfigurationError("--url", f"{self.url!r:.200} is not a URL ({exc})", "Give the twin's.") from exc
         return self._object(body)
 
     def _refused(self, status: int, body: bytes) -> ConfigurationError | BadReplyError:
@@ -195,13 +195,13 @@ class TwinClient:
             case [str(setting), str(problem), str(remedy)]:
                 return ConfigurationError(setting, problem, remedy)
             case _:
-                return BadReplyError(f"{self._url} answered {status}: {body[:200].decode('utf-8', 'replace')}")
+                return BadReplyError(f"{self.url} answered {status}: {body[:200].decode('utf-8', 'replace')}")
 
     def _object(self, body: bytes) -> Mapping[str, Json]:
         try:
             value: Json = json.loads(body)
         except (ValueError, RecursionError) as exc:
-            raise BadReplyError(f"{self._url} answers, but is no twin") from exc
+            raise BadReplyError(f"{self.url} answers, but is no twin") from exc
         if not isinstance(value, Mapping):
-            raise BadReplyError(f"{self._url} answers, but is no twin")
+            raise BadReplyError(f"{self.url} answers, but is no twin")
         return value

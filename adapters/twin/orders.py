@@ -43,7 +43,9 @@ class Fields:
     def finish(self) -> None:
         """Refuse the fields that nobody read."""
         for name in self._left:
-            _refuse(name, "is not a field of this order", "Leave it out.")
+            _refuse(
+                f"{name:.60}" if name.isidentifier() else f"{name!r:.60}", "not a field of this order", "Leave it out."
+            )
 
     def number(self, name: str, default: float, *, at_most: float = NOTICE_S_MAX) -> float:
         """A number from 0 to `at_most`."""
