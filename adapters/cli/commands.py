@@ -9,4 +9,5 @@ COMMANDS = (
     "draw",
     "doctor",
     "prune",
+    "replay",
 )

@@ -16,10 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fsm.errors import ConfigurationError
+from fsm.journal import FORMAT
 from fsm.ports import Journal, JsonScalar
-
-FORMAT = 1
-"""Stands in the first line of every process; raised when a reader of older journals would go wrong."""
 
 
 class JsonLinesJournal(Journal):

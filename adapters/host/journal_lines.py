@@ -2,62 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
-from fsm.ports import JsonScalar
+from fsm.errors import ConfigurationError
+from fsm.journal import FORMAT, UNREADABLE, Line, parse_line
 
-_LINE_START = b'{"n": '
+__all__ = ["JournalFollower", "Line", "read_journals", "read_lines"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of a journal.
-
-    Attributes:
-        source: the process that wrote it.
-        n: its number there, from 1.
-        at: wall time, UTC.
-        kind: `row`, `receive`, `notice`, ...
-        fields: the rest.
-    """
-
-    source: str
-    n: int
-    at: datetime
-    kind: str
-    fields: Mapping[str, JsonScalar]
-
-    def text(self, name: str) -> str:
-        """A field as text; empty where there is none."""
-        return str(self.fields.get(name) or "")
-
-    @property
-    def machine(self) -> str:
-        """The table of a row line, or the empty text."""
-        return self.text("machine") if self.kind == "row" else ""
-
-    @property
-    def row(self) -> str:
-        """The id of the row that a row line notes, or the empty text."""
-        return self.text("row") if self.kind == "row" else ""
-
-    @property
-    def job(self) -> str:
-        """The id of the message that the line is about, or the empty text."""
-        return self.text("job")
-
-    @property
-    def epoch(self) -> int:
-        """The dequeue count of the delivery that the line is about, or 0."""
-        return int(self.fields.get("epoch") or 0)
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.n} {self.kind} {dict(self.fields)}"
+_EXAMPLE_CHARS = 60
 
 
 class JournalFollower:
@@ -77,7 +32,10 @@ class JournalFollower:
     def new_lines(self) -> Iterator[Line]:
         """The lines that were finished since the last call."""
         *whole, self._rest = (self._rest + self._file.read()).split(b"\n")
-        return _lines_in(whole)
+        for text in whole:
+            line = parse_line(text.decode(errors="replace"))
+            if line is not None:
+                yield line
 
 
 def read_lines(*paths: Path) -> list[Line]:
@@ -86,21 +44,51 @@ def read_lines(*paths: Path) -> list[Line]:
     A line that a kill tore is passed over: the call it was to announce was never made. What stands behind the tear on
     the same line is another process's and is kept.
     """
-    return [line for path in paths for line in _lines_in(path.read_bytes().split(b"\n"))]
+    return [line for path in paths for line in _lines_of(path) if line.kind != UNREADABLE]
 
 
-def _lines_in(texts: list[bytes]) -> Iterator[Line]:
-    for text in texts:
-        start = text.rfind(_LINE_START)
+def read_journals(*paths: Path) -> list[Line]:
+    """Every line of these journals, for judging them; what is no line, other than a torn end, stands as `UNREADABLE`.
+
+    Raises:
+        ConfigurationError: a file cannot be read, is not a journal, or is of a format this version does not know.
+    """
+    lines: list[Line] = []
+    for path in paths:
         try:
-            fields = json.loads(text[start:]) if start >= 0 else None
-        except ValueError:
-            fields = None
-        if fields is not None:
+            own = list(_lines_of(path))
+        except OSError as exc:
+            raise ConfigurationError(
+                "JOURNAL", f"{path} cannot be read: {exc.strerror}", "Name a journal file."
+            ) from exc
+        remedy = "Name a file that a worker wrote with --journal."
+        if not own:
+            raise ConfigurationError("JOURNAL", f"{path} is empty", remedy)
+        if all(line.kind == UNREADABLE for line in own):
+            raise ConfigurationError("JOURNAL", f"{path} is not a journal", remedy)
+        for line in own:
+            if line.kind == "journal" and line.fields.get("format") != FORMAT:
+                remedy = f"Read it with the spotfsm that wrote it; this one reads format {FORMAT}."
+                raise ConfigurationError("JOURNAL", f"{line.where} is of format {line.text('format')}", remedy)
+        lines += own
+    return lines
+
+
+def _lines_of(path: Path) -> Iterator[Line]:
+    """The file's lines; a torn or foreign one as `UNREADABLE`, but for the last, which a kill may have torn."""
+    texts = path.read_bytes().split(b"\n")
+    for number, text in enumerate(texts, start=1):
+        where = f"{path}:{number}"
+        line = parse_line(text.decode(errors="replace"), where=where)
+        if line is not None:
+            yield line
+        elif text.strip() and number < len(texts):
+            start = text[:_EXAMPLE_CHARS].decode(errors="replace")
             yield Line(
-                n=fields.pop("n"),
-                at=datetime.fromisoformat(fields.pop("at")),
-                source=fields.pop("source"),
-                kind=fields.pop("kind"),
-                fields=fields,
+                source=str(path),
+                n=number,
+                at=datetime.min.replace(tzinfo=UTC),
+                kind=UNREADABLE,
+                fields={"text": start},
+                where=where,
             )

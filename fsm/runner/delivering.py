@@ -302,6 +302,8 @@ class Delivering(JobControl):
             self._place.tally.failures += 1
         if record is not None and record.progress is not None:
             fields["progress"] = record.progress[:_PROGRESS_CHARS_IN_JOURNAL]
+        if record is not None and taken.row.after(taken.state_before) in (JobState.RELEASED, JobState.POISONED):
+            fields["failures"], fields["fruitless_deaths"] = record.counts.failures, record.counts.fruitless_deaths
         if self._delivery.goal is not None and self._delivery.goal.reason:
             fields["reason"] = self._delivery.goal.reason[:_PROGRESS_CHARS_IN_JOURNAL]
         self._place.ports.journal.write("row", fields)
@@ -378,6 +380,9 @@ class Delivering(JobControl):
             case Release(pause_s=pause_s):
                 await ports.queue.renew(
                     self.message_id, self._pop_receipt, visibility_timeout_s=pause_s, timeout_s=timeout_s
+                )
+                ports.journal.write(
+                    "released", {"job": self.message_id, "epoch": self._delivery.epoch, "pause_s": pause_s}
                 )
             case _:
                 assert_never(call)
