@@ -490,14 +490,16 @@ class _Stepper:
     def _give_up_saving(self, d: Delivery) -> Step:
         """Out of time: a job that cannot be saved is handed back as its last checkpoint left it.
 
-        The write in flight may still land; it is fenced, so that it can only land before the next claim. A write that
-        is no release is read back like any other that went unanswered.
+        The write in flight may still land; it is fenced, so that it can only land before the next claim. A checkpoint
+        is given up with its job. A done or poison mark is read back like any other write that went unanswered.
         """
         goal = d.goal
         assert d.phase in (Phase.WRITING, Phase.READING_BACK), f"time ran out for a write in phase {d.phase}"
         assert goal is not None
         if d.state is JobState.RECEIVED and self.draining:
-            return self._reach(d, Goal(trigger=JobTrigger.BEGIN, facts=frozenset({JobFact.DRAINING})))
+            goal = Goal(trigger=JobTrigger.BEGIN, facts=frozenset({JobFact.DRAINING}))
+        elif goal.trigger is JobTrigger.CHECKPOINT:
+            goal = Goal(trigger=JobTrigger.INTERRUPT, facts=frozenset())
         if self.decide(d.state, goal.trigger, goal.facts).dest is not JobState.RELEASED:
             return self._unanswered(d)
         return self._reach(d, goal)

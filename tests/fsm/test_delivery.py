@@ -512,7 +512,8 @@ def test_a_running_job_settles_in_a_drain_as_it_would_otherwise(event: Event, ro
 @pytest.mark.parametrize("read_back", [False, True])
 @pytest.mark.parametrize(
     ("event", "row", "pause_s"),
-    [(Interrupted(end=End.EVICTION), "J28", 0.0), (Failed(error="e", pause_s=9.0), "J25", 9.0)],
+    [(Interrupted(end=End.EVICTION), "J28", 0.0), (Failed(error="e", pause_s=9.0), "J25", 9.0),
+     (Checkpointed(progress="1"), "J28", 0.0)],
 )  # fmt: skip
 def test_a_release_that_cannot_be_saved_in_time_is_made_unsaved(
     event: Event, row: str, pause_s: float, read_back: bool
@@ -525,6 +526,22 @@ def test_a_release_that_cannot_be_saved_in_time_is_made_unsaved(
         hand.feed(NoReply())
     assert hand.feed(TimeUp()) == Release(pause_s=pause_s)
     assert (hand.state, hand.rows[-1]) == (JobState.RELEASED, row)
+
+
+def test_a_done_mark_is_not_given_up_while_there_is_hope() -> None:
+    """It may have been applied, and a job that is done need not run again: it is read back to the last."""
+    hand = claimed()
+    hand.draining = True
+    call = hand.feed(Returned(result="1"))
+    assert isinstance(call, WriteRecord)
+    assert hand.feed(TimeUp()) == ReadRecord()
+    assert hand.feed(Found(record=call.record, version="v3")) == Delete()
+
+
+def test_running_out_of_time_without_a_write_is_a_bug_of_the_caller() -> None:
+    """Only a store that does not answer can be given up on."""
+    with pytest.raises(AssertionError):
+        claimed().feed(TimeUp())
 
 
 @pytest.mark.parametrize("rejected", [None, "undecodable"])
