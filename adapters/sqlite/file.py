@@ -17,8 +17,8 @@ SCHEMA_VERSION = 1
 """`PRAGMA user_version` of the tables this program reads and writes."""
 _SQLITE_MIN = (3, 35, 0)
 """The first SQLite with RETURNING. [https://sqlite.org/lang_returning.html]"""
-
 _BUSY_PAUSE_S = 0.005
+"""Between two tries where SQLite does not wait for a lock by itself."""
 
 
 class Synchronous(StrEnum):
@@ -60,7 +60,7 @@ def is_there(path: Path) -> bool:
 def connect(
     path: Path, *, create: bool, setting: str, synchronous: Synchronous, busy_timeout_s: float
 ) -> sqlite3.Connection:
-    """Open the file for the thread that calls.
+    """Open the file, whose path is absolute, for the thread that calls.
 
     Raises:
         MissingError: there is no such file, and it is not to be created.
@@ -70,7 +70,7 @@ def connect(
     if not create and not is_there(path):
         raise MissingError(f"there is no file {path}: nothing was created yet")
     connection = sqlite3.connect(
-        f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}",
+        f"{path.as_uri()}?mode={'rwc' if create else 'rw'}",
         uri=True,
         timeout=busy_timeout_s,
         isolation_level=None,

@@ -14,7 +14,7 @@ import pytest
 
 from adapters.sqlite import Database, SqliteQueue, SqliteStore
 from adapters.sqlite.file import SCHEMA_VERSION
-from fsm.errors import ConfigurationError, MissingError
+from fsm.errors import ConfigurationError, MissingError, ThrottledError
 
 TIMEOUT_S = 10.0
 
@@ -107,6 +107,24 @@ class TestBadFiles:
             for _ in range(2):
                 with pytest.raises(ConfigurationError, match="is damaged, or is not an SQLite database"):
                     await queue.receive(max_messages=32, visibility_timeout_s=60, timeout_s=TIMEOUT_S)
+
+    async def test_an_old_sqlite(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A Python whose SQLite lacks what the queue needs is told so, before anything is opened."""
+        monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+        assert "older than 3.35.0" in (await opening_fails(tmp_path / "jobs.db")).problem
+
+    async def test_a_file_kept_by_another_program(self, tmp_path: Path) -> None:
+        """A file that another process keeps to itself is refused for now, and opens once it is let go."""
+        path = tmp_path / "jobs.db"
+        await made(path)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("PRAGMA locking_mode = EXCLUSIVE")
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(ThrottledError, match="locked by another process"):
+                async with Database(path, busy_timeout_s=0.02):
+                    pass
+        async with Database(path) as database:
+            assert await SqliteQueue(database, "jobs").length(timeout_s=TIMEOUT_S) == 50
 
     @pytest.mark.processes
     @pytest.mark.parametrize("what", ["file", "directory"])
