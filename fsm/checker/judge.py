@@ -1,0 +1,199 @@
+"""The promises, held against every effect: what must be true when a record is written, a message deleted, a row taken.
+
+The judge knows the truth (which processes died, what handlers did) and never asks the protocol.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fsm.checker.pool import Pool
+from fsm.checker.scene import (
+    APPLIED,
+    DIED,
+    FAILED,
+    GONE,
+    NONE,
+    NOTHING,
+    RETURNED,
+    Scene,
+    Slot,
+)
+from fsm.delivery import Delivery, Phase, Release, Taken
+from fsm.job import JobState, JobTrigger
+from fsm.promises import Promise
+from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Record, Status
+
+TERMINAL = (Status.DONE, Status.POISONED)
+ENDED_AS = {Status.DONE: 1, Status.POISONED: 2}
+"""How `Scene.ended` names an end."""
+
+
+class Breach(NamedTuple):
+    """A promise that a step broke, and how."""
+
+    promise: str
+    what: str
+
+
+class Judge:
+    """Judges effects; says nothing of how they came about."""
+
+    def __init__(self, records: Pool[Record], *, stored: bool, rejected: bool) -> None:
+        self._records = records
+        self._stored = stored
+        self._rejected = rejected
+
+    # -- the store ------------------------------------------------------------------------------------------------
+
+    def write(self, scene: Scene, number: int, told: int) -> tuple[Breach, ...]:
+        """A write was applied: is the record it leaves one that may follow the record it found?"""
+        old = None if scene.record == NONE else self._records[scene.record]
+        new = self._records[number]
+        return (
+            *_overwritten(old, new),
+            *self._ended(scene, new, told),
+            *self._counted(old, new, told),
+        )
+
+    def _ended(self, scene: Scene, new: Record, told: int) -> tuple[Breach, ...]:
+        breaches = []
+        if new.status is Status.DONE:
+            if told != RETURNED:
+                breaches.append(Breach(Promise.NO_EFFECT_TWICE, "recorded as done, and no handler has returned"))
+            if scene.ended == ENDED_AS[Status.DONE]:
+                breaches.append(Breach(Promise.NO_EFFECT_TWICE, "the result is recorded a second time"))
+            if scene.ended == ENDED_AS[Status.POISONED] or scene.poison:
+                breaches.append(Breach(Promise.NOTHING_LOST, "the job is both poisoned and completed"))
+        if new.status is Status.POISONED and scene.ended == ENDED_AS[Status.DONE]:
+            breaches.append(Breach(Promise.NOTHING_LOST, "the job is both completed and poisoned"))
+        return tuple(breaches)
+
+    def _counted(self, old: Record | None, new: Record, told: int) -> tuple[Breach, ...]:
+        breaches = []
+        before = Counts() if old is None else old.counts
+        counted_before = 0 if old is None else old.counted_epoch
+        ends = _ends(new.counts) - _ends(before)
+        if ends not in (0, 1) or (ends == 1 and new.counted_epoch <= counted_before):
+            breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "the end of one delivery is counted twice"))
+        if new.counts.failures > before.failures and told != FAILED:
+            breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a failure is counted, and no handler failed"))
+        if new.counts.deaths > before.deaths and (old is None or old.owner.process != DIED):
+            breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a death is counted, and that process did not die"))
+        spent = new.counts.failures >= FAILURES_MAX or new.counts.fruitless_deaths >= DEATHS_MAX
+        if new.status is Status.POISONED and not spent and not self._rejected:
+            breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "poisoned, and its budget is not spent"))
+        if new.status not in TERMINAL and spent:
+            breaches.append(Breach(Promise.NOTHING_LOST, "the budget is spent, and the job is not poisoned"))
+        return tuple(breaches)
+
+    # -- the queue ------------------------------------------------------------------------------------------------
+
+    def delete(self, scene: Scene) -> tuple[Breach, ...]:
+        """The message is gone: is everything safe elsewhere?"""
+        if not self._stored:
+            safe = scene.finished or scene.poison
+            return () if safe else (Breach(Promise.NOTHING_LOST, "deleted, neither run to its end nor put aside"),)
+        if scene.record == NONE:
+            pruned = scene.ended != 0
+            return () if pruned else (Breach(Promise.NOTHING_LOST, "deleted, and there is no record of it"),)
+        status = self._records[scene.record].status
+        if status not in TERMINAL:
+            return (Breach(Promise.NOTHING_LOST, f"deleted, and its record is {status}"),)
+        if status is Status.POISONED and not scene.poison:
+            return (Breach(Promise.NOTHING_LOST, "deleted, and the poison message is not put"),)
+        return ()
+
+    def put(self, scene: Scene) -> tuple[Breach, ...]:
+        """A poison message was put: may this job still be completed?"""
+        if self._stored and scene.ended == ENDED_AS[Status.DONE]:
+            return (Breach(Promise.NOTHING_LOST, "the job is both completed and poisoned"),)
+        return ()
+
+    def refused_release(self, slot: Slot) -> tuple[Breach, ...]:
+        """A release was refused: was it this delivery's own haste?"""
+        if slot.renewal == APPLIED:
+            what = "the release went out under a receipt that its own renewal had replaced"
+            return (Breach(Promise.RELEASED_AT_ONCE, what),)
+        return ()
+
+    # -- the protocol's steps -------------------------------------------------------------------------------------
+
+    def rows(
+        self, taken: tuple[Taken, ...], delivery: Delivery, scene: Scene, *, draining: bool, out_of_time: bool
+    ) -> tuple[Breach, ...]:
+        """Rows were taken: is what they say already true?"""
+        breaches = []
+        for one in taken:
+            after = one.row.after(one.state_before)
+            if after is JobState.RUNNING and one.state_before is JobState.RECEIVED and draining:
+                breaches.append(Breach(Promise.NO_WORK_AFTER_NOTICE, "a job begins in a drain"))
+            if not self._proved(one, after, delivery, scene, out_of_time=out_of_time):
+                what = f"row {one.row.id} ({one.row.outcome}) is taken before it is true"
+                breaches.append(Breach(Promise.NOTHING_LOST, what))
+        return tuple(breaches)
+
+    def _proved(self, taken: Taken, after: JobState, delivery: Delivery, scene: Scene, *, out_of_time: bool) -> bool:
+        """Whether the world is as the row says."""
+        moved = after is not taken.state_before
+        if not self._stored:
+            if moved and after is JobState.COMPLETED:
+                return scene.place == GONE
+            return scene.poison if moved and after is JobState.POISONED else True
+        record = None if scene.record == NONE else self._records[scene.record]
+        if moved and after in (JobState.COMPLETED, JobState.POISONED):
+            wanted = Status.DONE if after is JobState.COMPLETED else Status.POISONED
+            return scene.ended == ENDED_AS[wanted]
+        if taken.trigger is JobTrigger.CHECKPOINT:
+            saved = None if delivery.record is None else delivery.record.progress
+            return record is not None and progress_of(record.progress) >= progress_of(saved)
+        if moved and after is JobState.RELEASED and taken.trigger is JobTrigger.FAIL and not out_of_time:
+            return record is not None and record.counted_epoch >= delivery.epoch
+        return True
+
+    def time_up(self, before: Delivery, after: Delivery) -> tuple[Breach, ...]:
+        """The drain is out of time: is what cannot be saved on its way back?"""
+        goal = before.goal
+        assert goal is not None
+        settles = goal.trigger is JobTrigger.FINISH or (
+            goal.draft is not None and goal.draft.status is Status.POISONED and before.state is JobState.RUNNING
+        )
+        if settles or after.phase is Phase.RELEASING:
+            return ()
+        return (Breach(Promise.DRAINED_IN_TIME, f"out of time, and the delivery is {after.phase}"),)
+
+    def release(self, call: Release, taken: tuple[Taken, ...]) -> tuple[Breach, ...]:
+        """A release is sent: does a drained job go back without a pause?"""
+        failed = any(one.trigger is JobTrigger.FAIL for one in taken)
+        if call.pause_s > 0 and taken and not failed:
+            return (Breach(Promise.RELEASED_AT_ONCE, "an interrupted job is released with a pause"),)
+        return ()
+
+
+def told_by(told: int) -> str:
+    """What a handler did, in words."""
+    return {NOTHING: "nothing", FAILED: "failed", RETURNED: "returned"}[told]
+
+
+def progress_of(progress: str | None) -> int:
+    """Progress as a number: the explored handlers count."""
+    return 0 if progress is None else int(progress)
+
+
+def _overwritten(old: Record | None, new: Record) -> tuple[Breach, ...]:
+    """What may never be written over."""
+    if old is None:
+        return ()
+    breaches = []
+    if old.status in TERMINAL:
+        breaches.append(Breach(Promise.NO_EFFECT_TWICE, f"a record that is {old.status} is written over"))
+    if new.epoch < old.epoch or (new.epoch == old.epoch and new.owner != old.owner):
+        breaches.append(Breach(Promise.PROGRESS_NEVER_BACK, "a delivery writes over the claim of another"))
+    if progress_of(new.progress) < progress_of(old.progress):
+        breaches.append(Breach(Promise.PROGRESS_NEVER_BACK, "progress goes back"))
+    return tuple(breaches)
+
+
+def _ends(counts: Counts) -> int:
+    """How many deliveries' ends are counted."""
+    return counts.failures + counts.deaths + counts.evictions + counts.lapses + counts.stops

@@ -1,0 +1,210 @@
+"""Explores a world, fewest faults first and then breadth first, and finds the shortest way into trouble.
+
+Theory of operation
+-------------------
+A state that was reached with few faults can do all that it could do had it been reached with more. So each state is
+looked at once, with the fewest faults that lead to it, and the faults still to spend are no part of the state. States
+that differ only by the names of their workers, or by the order of their messages, are one state.
+
+Progress is checked on the fair moves alone, which is the world with its faults switched off. If no cycle is made of
+them, every run of them ends; if every state without one is settled, every run ends well, from every state reached.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple
+
+from fsm.checker.judge import Breach
+from fsm.checker.scene import NONE
+from fsm.checker.turn import Action, Move
+from fsm.checker.words import Teller
+from fsm.checker.world import World
+from fsm.promises import Promise
+
+State = tuple[int, ...]
+"""The number of the workers, and then of each message's scene."""
+
+
+class Way(NamedTuple):
+    """One step of a search: what it costs, where it leads, what happens, to which message (NONE: to all)."""
+
+    cost: int
+    fair: bool
+    state: State
+    action: Action
+    message: int
+    breaches: tuple[Breach, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """A broken promise, and the way to it in words."""
+
+    promise: str
+    what: str
+    trace: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        states, moves: how many were looked at.
+        settled: how many of the states are ends.
+        troubles: one for each promise that is broken, by the shortest way.
+    """
+
+    states: int
+    moves: int
+    settled: int
+    troubles: tuple[Trouble, ...]
+
+
+class Search:
+    """One exploration of one world."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        orders = list(permutations(range(world.scenario.workers)))[1:]
+        self._exchanges = [world.exchanged(order) for order in orders]
+        self._index: dict[State, int] = {}
+        self._states: list[State] = []
+        self._parents = array("q")
+        self._fair: list[tuple[int, ...]] = []
+        self._moves_of: dict[tuple[int, int, bool], list[Move]] = {}
+        self._troubles: dict[str, Trouble] = {}
+
+    def run(self, *, stop_at_first: bool = False) -> Outcome:
+        """Explore everything within the scenario's faults, or everything up to the first trouble."""
+        frontier = {self._canonical(self.world.start()): NONE}
+        moves = settled = 0
+        for faults in range(self.world.scenario.faults + 1):
+            faulty = faults < self.world.scenario.faults
+            following: dict[State, int] = {}
+            level = [self._add(state, parent) for state, parent in frontier.items() if state not in self._index]
+            for here in level:
+                state, fair = self._states[here], []
+                for way in self.ways(state, faulty=faulty):
+                    moves += 1
+                    if way.breaches:
+                        self._note(here, way)
+                    canonical = self._canonical(way.state)
+                    there = self._index.get(canonical)
+                    if there is None and way.cost > 0:
+                        following.setdefault(canonical, here)
+                    elif there is None:
+                        there = self._add(canonical, here)
+                        level.append(there)
+                    if way.fair and there is not None and there != here:
+                        fair.append(there)
+                self._fair[here] = tuple(fair)
+                if self._settled(state):
+                    settled += 1
+                elif not fair:
+                    self._note_stuck(here)
+                if stop_at_first and self._troubles:
+                    return self._outcome(moves, settled)
+            frontier = following
+        self._check_for_cycles()
+        return self._outcome(moves, settled)
+
+    def ways(self, state: State, *, faulty: bool = True) -> Iterator[Way]:
+        """Everything that can happen next; without the faults unless `faulty`."""
+        workers, scenes = state[0], state[1:]
+        for message, scene in enumerate(scenes):
+            if message and scene == scenes[message - 1]:
+                continue
+            for move in self._moves(workers, scene, faulty=faulty):
+                after = (workers, *scenes[:message], move.scene, *scenes[message + 1 :])
+                yield Way(move.cost, move.fair, after, move.action, message, move.breaches)
+        for upheaval in self.world.upheavals(workers, scenes, faulty=faulty):
+            after = (upheaval.workers, *upheaval.scenes)
+            yield Way(upheaval.cost, upheaval.fair, after, upheaval.action, NONE, ())
+
+    def _moves(self, workers: int, scene: int, *, faulty: bool) -> list[Move]:
+        """The moves of one message; with several messages the same ones are asked for again and again."""
+        if self.world.scenario.messages == 1:
+            return self.world.moves(workers, scene, faulty=faulty)
+        key = (workers, scene, faulty)
+        moves = self._moves_of.get(key)
+        if moves is None:
+            moves = self._moves_of[key] = self.world.moves(workers, scene, faulty=faulty)
+        return moves
+
+    def _add(self, state: State, parent: int) -> int:
+        number = self._index[state] = len(self._states)
+        self._states.append(state)
+        self._parents.append(parent)
+        self._fair.append(())
+        return number
+
+    def _canonical(self, state: State) -> State:
+        """The one state that stands for all that differ by names and order only."""
+        best = (state[0], *sorted(state[1:]))
+        for exchange in self._exchanges:
+            other = (exchange.workers(state[0]), *sorted(exchange.scene(scene) for scene in state[1:]))
+            best = min(best, other)
+        return best
+
+    def _settled(self, state: State) -> bool:
+        return all(self.world.settled(scene) for scene in state[1:])
+
+    # -- trouble --------------------------------------------------------------------------------------------------
+
+    def _outcome(self, moves: int, settled: int) -> Outcome:
+        return Outcome(states=len(self._states), moves=moves, settled=settled, troubles=tuple(self._troubles.values()))
+
+    def _note(self, here: int, way: Way) -> None:
+        for breach in way.breaches:
+            if breach.promise not in self._troubles:
+                trace = self._told(here, last=(self._canonical(way.state), breach))
+                self._troubles[breach.promise] = Trouble(promise=breach.promise, what=breach.what, trace=trace)
+
+    def _note_stuck(self, here: int) -> None:
+        if Promise.ALWAYS_COMES_BACK not in self._troubles:
+            what = "nothing more happens by itself, and the message is neither completed nor poisoned"
+            promise = Promise.ALWAYS_COMES_BACK
+            self._troubles[promise] = Trouble(promise=promise, what=what, trace=self._told(here))
+
+    def _check_for_cycles(self) -> None:
+        """Peel off the states that only lead to peeled ones; what is left goes round in circles for ever."""
+        leading = [len(set(fair)) for fair in self._fair]
+        into: list[list[int]] = [[] for _ in self._fair]
+        for here, fair in enumerate(self._fair):
+            for there in set(fair):
+                into[there].append(here)
+        peeled = [number for number, count in enumerate(leading) if count == 0]
+        for number in peeled:
+            for before in into[number]:
+                leading[before] -= 1
+                if leading[before] == 0:
+                    peeled.append(before)
+        if len(peeled) < len(self._states) and Promise.ALWAYS_COMES_BACK not in self._troubles:
+            first = next(number for number, count in enumerate(leading) if count)
+            what = "from here the same things can happen again and again without a fault"
+            promise = Promise.ALWAYS_COMES_BACK
+            self._troubles[promise] = Trouble(promise=promise, what=what, trace=self._told(first))
+
+    def _told(self, here: int, last: tuple[State, Breach] | None = None) -> tuple[str, ...]:
+        """The way from the start, in words: walked again with every worker under its own name."""
+        path = []
+        while here != NONE:
+            path.append(self._states[here])
+            here = self._parents[here]
+        path.reverse()
+        teller = Teller(self.world)
+        state, lines = self.world.start(), []
+        for goal in path[1:]:
+            way = next(way for way in self.ways(state) if self._canonical(way.state) == goal)
+            lines.append(teller.tell(state, way.state, way.action, way.message))
+            state = way.state
+        if last is not None:
+            goal, breach = last
+            way = next(way for way in self.ways(state) if self._canonical(way.state) == goal and breach in way.breaches)
+            lines.append(teller.tell(state, way.state, way.action, way.message))
+        return tuple(lines)
