@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -30,12 +31,14 @@ class Fault:
         refused: raised instead of the effect.
         reply_s: how long the reply travels; `math.inf` loses it.
         replied: raised instead of the reply, after the effect.
+        arrived: called when the effect has been made, or refused; a kill just there leaves an effect nobody knows of.
     """
 
     request_s: float = 0.0
     refused: PlatformError | None = None
     reply_s: float = 0.0
     replied: PlatformError | None = None
+    arrived: Callable[[], None] | None = None
 
 
 NO_FAULT = Fault()
@@ -47,6 +50,9 @@ REQUEST_RESET = Fault(refused=ReplyLostError("the connection was reset"))
 """No effect, and the caller knows at once that there will be no answer."""
 REPLY_RESET = Fault(replied=ReplyLostError("the connection was reset"))
 """The effect, and the caller knows at once that there will be no answer."""
+
+_ON_THE_WIRE = Context()
+"""What is on its way belongs to no process: it arrives also when its sender is frozen."""
 
 Faults = Callable[[str], Fault | None]
 """Asked once a call, by the call's name (`queue.renew`, `store.write`): what goes wrong with this one?"""
@@ -85,6 +91,9 @@ async def perform(call: str, effect: Callable[[], ReplyT], *, faults: Faults, ti
             _after(fault.reply_s, _refuse, reply, exc)
         else:
             _after(fault.reply_s, _answer, reply, outcome)
+        finally:
+            if fault.arrived is not None:
+                fault.arrived()
 
     _after(fault.request_s, arrive)
     try:
@@ -98,9 +107,9 @@ def _after(delay_s: float, callback: Callable[..., None], *arguments: object) ->
     """Call back after the delay; in the loop's next round for 0, never for `math.inf`."""
     loop = asyncio.get_running_loop()
     if delay_s <= 0:
-        loop.call_soon(callback, *arguments)
+        loop.call_soon(callback, *arguments, context=_ON_THE_WIRE)
     elif not math.isinf(delay_s):
-        loop.call_later(delay_s, callback, *arguments)
+        loop.call_later(delay_s, callback, *arguments, context=_ON_THE_WIRE)
 
 
 def _answer(reply: asyncio.Future[ReplyT], outcome: ReplyT) -> None:

@@ -1,0 +1,42 @@
+"""A scenario's expectations, held against what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from simulator.result import SimulationResult
+
+
+def missed_expectations(result: SimulationResult) -> tuple[str, ...]:
+    """One sentence for each expectation that was not met."""
+    return tuple(_missed(result))
+
+
+def _missed(result: SimulationResult) -> Iterator[str]:
+    expect, summary, costs = result.scenario.expect, result.summary, result.costs
+    exact = (
+        ("completed", expect.completed, summary.completed),
+        ("poisoned", expect.poisoned, summary.poisoned),
+        ("lost", expect.lost, summary.lost),
+    )
+    for name, wanted, found in exact:
+        if wanted is not None and found != wanted:
+            yield f"{name}: {wanted} expected, {found} found"
+    at_most = (
+        ("makespan_s", expect.makespan_s_max, summary.makespan_s),
+        ("evictions", expect.evictions_max, summary.evictions),
+        ("redone_s", expect.redone_s_max, summary.redone_s),
+        ("cost_usd", expect.cost_usd_max, costs.total_usd),
+    )
+    for name, most, found_value in at_most:
+        if most is not None and found_value > most:
+            yield f"{name}: at most {most} expected, {found_value} found"
+    at_least = (
+        ("evictions", expect.evictions_min, summary.evictions),
+        ("resumes", expect.resumes_min, summary.resumes),
+        ("withdrawn", expect.withdrawn_min, summary.withdrawn),
+        ("saving", expect.saving_min, costs.saving),
+    )
+    for name, least, found_value in at_least:
+        if least is not None and found_value < least:
+            yield f"{name}: at least {least} expected, {found_value} found"

@@ -1,0 +1,237 @@
+"""What goes wrong: each fault with a unit and a probability, all of it drawn from one seed.
+
+Swarm testing: a run does not have a little of everything, but much of some faults and nothing of the others. `drawn`
+makes such a mix. Every fault is a number; its unit says of what it is the share, or how often in an hour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from random import Random
+from types import MappingProxyType
+from typing import Final
+
+from fsm.errors import BadReplyError, ThrottledError
+from simulator.network import REPLY_LOST, REPLY_RESET, REQUEST_LOST, REQUEST_RESET, Fault
+
+
+def _share(unit: str) -> float:
+    """A probability, 0 unless it is set."""
+    value: float = field(default=0.0, metadata={"unit": unit, "least": 0.0, "most": 1.0})
+    return value
+
+
+def _rate() -> float:
+    value: float = field(default=0.0, metadata={"unit": "per hour and VM", "least": 0.0})
+    return value
+
+
+def _seconds(default: float) -> float:
+    value: float = field(default=default, metadata={"unit": "s", "least": 0.0})
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultPlan:
+    """The mix of faults of a run.
+
+    Attributes:
+        kill_before: the worker's process dies as it sends the call, which never arrives.
+        kill_after: it dies when the call has taken effect and its reply is on the way.
+        request_reset, reply_reset: the connection breaks, before or after the effect; the caller knows at once.
+        request_stuck, reply_stuck: no answer until the caller's timeout, without or with the effect.
+        throttled: 429 or 503, without effect.
+        slow: the request or the reply travels for up to `slow_s_max`.
+        write_late: a write takes effect up to `write_late_s_max` later; its caller has stopped waiting by then.
+        write_torn: what was written cannot be read for up to `write_torn_s_max`.
+        lease_short: the queue shows a leased message again before its time, at a random share of its lease.
+        imds_silent: Scheduled Events do not answer.
+        imds_wrong: they answer with what is not a document.
+        imds_late: they answer late, by up to 10 s.
+        imds_outage: they are silent for up to `imds_outage_s_max`.
+        notice_withdrawn: a reclaiming event appears, stays a while, and vanishes without effect.
+        notice_foreign: an event names another VM of the set.
+        freeze: the VM stands still for up to `freeze_s_max`; half of the time it was announced.
+        death: the worker's process is killed while its VM goes on.
+        stop: the worker's process gets SIGTERM, and SIGKILL if it does not listen.
+        clock_jump: the VM's wall clock jumps by up to `clock_jump_s_max`, either way.
+        clock_skew_s_max: VMs' wall clocks differ by up to this from the start.
+        evicted_at_start: the VM is taken within 5 s of its start.
+        evicted_recovering: the VM is taken within 2 s of the start of its worker.
+        drought: capacity is gone for `drought_s`.
+        price_spike: the price is above every max price for `price_spike_s`.
+    """
+
+    kill_before: float = _share("per call")
+    kill_after: float = _share("per call")
+    request_reset: float = _share("per call")
+    reply_reset: float = _share("per call")
+    request_stuck: float = _share("per call")
+    reply_stuck: float = _share("per call")
+    throttled: float = _share("per call")
+    slow: float = _share("per call")
+    write_late: float = _share("per write")
+    write_torn: float = _share("per write")
+    lease_short: float = _share("per delivery")
+    imds_silent: float = _share("per poll")
+    imds_wrong: float = _share("per poll")
+    imds_late: float = _share("per poll")
+    imds_outage: float = _rate()
+    notice_withdrawn: float = _rate()
+    notice_foreign: float = _rate()
+    freeze: float = _rate()
+    death: float = _rate()
+    stop: float = _rate()
+    clock_jump: float = _rate()
+    evicted_at_start: float = _share("per start")
+    evicted_recovering: float = _share("per start")
+    drought: float = _share("per run")
+    price_spike: float = _share("per run")
+    slow_s_max: float = _seconds(30.0)
+    write_late_s_max: float = _seconds(90.0)
+    write_torn_s_max: float = _seconds(5.0)
+    imds_outage_s_max: float = _seconds(120.0)
+    freeze_s_max: float = _seconds(90.0)
+    clock_jump_s_max: float = _seconds(60.0)
+    clock_skew_s_max: float = _seconds(0.0)
+    drought_s: float = _seconds(3 * 86_400.0)
+    price_spike_s: float = _seconds(3 * 86_400.0)
+
+    @property
+    def drawn_options(self) -> Mapping[str, float]:
+        """What is not as it is by default: what a failing run prints."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+
+NO_FAULTS: Final = FaultPlan()
+UNITS: Final[Mapping[str, str]] = MappingProxyType({f.name: f.metadata["unit"] for f in fields(FaultPlan)})
+"""The unit of each fault."""
+PROBABILITIES: Final = tuple(name for name, unit in UNITS.items() if unit.startswith("per") and "hour" not in unit)
+RATES: Final = tuple(name for name, unit in UNITS.items() if "hour" in unit)
+
+_STRENGTHS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
+    {
+        "per call": (0.002, 0.01, 0.05),
+        "per write": (0.01, 0.1),
+        "per delivery": (0.02, 0.2),
+        "per poll": (0.01, 0.2, 0.8),
+        "per hour and VM": (2.0, 10.0, 40.0),
+        "per start": (0.2, 0.5),
+        "per run": (1.0,),
+    }
+)
+
+
+def drawn(random: Random, *, run_s: float) -> FaultPlan:
+    """A mix for a run of this length: each fault is off, or strong enough to matter."""
+    share_on = random.choice((0.0, 0.15, 0.3, 0.5))
+    plan = FaultPlan(
+        slow_s_max=random.choice((2.0, 30.0)),
+        freeze_s_max=random.choice((5.0, 90.0)),
+        clock_skew_s_max=random.choice((0.0, 0.0, 0.5, 20.0)) if share_on else 0.0,
+        drought_s=run_s / 3,
+        price_spike_s=run_s / 3,
+    )
+    chosen = {
+        name: random.choice(_STRENGTHS[UNITS[name]])
+        for name in (*PROBABILITIES, *RATES)
+        if random.random() < share_on * (0.4 if UNITS[name] == "per run" else 1.0)
+    }
+    return replace(plan, **chosen)
+
+
+_QUEUE_AND_STORE = ("queue.", "store.")
+MakeFault = Callable[[Random, FaultPlan], Fault]
+
+_OF_CALLS: Final[tuple[tuple[str, MakeFault], ...]] = (
+    ("request_reset", lambda _r, _p: REQUEST_RESET),
+    ("reply_reset", lambda _r, _p: REPLY_RESET),
+    ("request_stuck", lambda _r, _p: REQUEST_LOST),
+    ("reply_stuck", lambda _r, _p: REPLY_LOST),
+    ("throttled", lambda r, _p: Fault(refused=ThrottledError("503 Server Busy", retry_after_s=r.choice((None, 1.0))))),
+    ("slow", lambda r, p: _slow(r, p.slow_s_max)),
+)
+_OF_POLLS: Final[tuple[tuple[str, MakeFault], ...]] = (
+    ("imds_silent", lambda _r, _p: REQUEST_LOST),
+    ("imds_wrong", lambda _r, _p: Fault(replied=BadReplyError("not a Scheduled Events document"))),
+    ("imds_late", lambda r, _p: Fault(reply_s=r.uniform(0.0, 10.0))),
+)
+_OF_WRITES: Final[tuple[tuple[str, MakeFault], ...]] = (
+    ("write_late", lambda r, p: Fault(request_s=r.uniform(0.0, p.write_late_s_max))),
+)
+
+
+def _slow(random: Random, most_s: float) -> Fault:
+    seconds = random.uniform(0.0, most_s)
+    return Fault(request_s=seconds) if random.random() < 0.5 else Fault(reply_s=seconds)
+
+
+class Injector:
+    """Draws what goes wrong with each call.
+
+    Args:
+        plan: the mix.
+        random: its stream.
+        kill: ends the process that makes the call.
+
+    Attributes:
+        silent: VMs whose Scheduled Events do not answer at present.
+    """
+
+    def __init__(self, plan: FaultPlan, random: Random) -> None:
+        self._plan = plan
+        self._random = random
+        self._choices: dict[str, tuple[tuple[float, MakeFault | None, str], ...]] = {}
+        self.silent: set[str] = set()
+
+    def of_call(self, call: str, vm_name: str, die: Callable[[], None]) -> Fault | None:
+        """What goes wrong with this call, if anything."""
+        if self.silent and vm_name in self.silent and call.startswith("events."):
+            return REQUEST_LOST
+        choices = self._choices.get(call)
+        if choices is None:
+            choices = self._choices[call] = self._choices_of(call)
+        if not choices:
+            return None
+        draw = self._random.random()
+        for until, make, name in choices:
+            if draw < until:
+                if make is not None:
+                    return make(self._random, self._plan)
+                if name == "kill_after":
+                    return Fault(reply_s=math.inf, arrived=die)
+                die()
+                return REQUEST_LOST
+        return None
+
+    def _choices_of(self, call: str) -> tuple[tuple[float, MakeFault | None, str], ...]:
+        """The faults that this call can have, with cumulated probabilities."""
+        named: list[tuple[str, MakeFault | None]] = []
+        if call.startswith(_QUEUE_AND_STORE):
+            named += [("kill_before", None), ("kill_after", None), *_OF_CALLS]
+        if call == "store.write":
+            named += _OF_WRITES
+        if call == "events.poll":
+            named += _OF_POLLS
+        if call in ("metadata.identity", "events.acknowledge"):
+            named += _OF_CALLS
+        choices, until = [], 0.0
+        for name, make in named:
+            share = getattr(self._plan, name)
+            if share > 0:
+                until += share
+                choices.append((until, make, name))
+        return tuple(choices)
+
+    def short_lease(self) -> float:
+        """The share of a lease that the queue keeps to."""
+        plan = self._plan
+        return self._random.random() if plan.lease_short and self._random.random() < plan.lease_short else 1.0
+
+    def tear_s(self) -> float:
+        """For how long a write is torn."""
+        plan = self._plan
+        torn = plan.write_torn and self._random.random() < plan.write_torn
+        return self._random.uniform(0.0, plan.write_torn_s_max) if torn else 0.0

@@ -1,0 +1,108 @@
+"""One worker process in a simulated world, and the ports that are its own: signals, randomness, a life that can end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+
+from fsm.ports import Clock, Randomness, Signals
+from fsm.runner import Tally, Worker
+from simulator.journal import MemoryJournal
+from simulator.loop import Life
+from simulator.network import REQUEST_LOST, Fault, Faults
+
+
+class Ending(StrEnum):
+    """How a process ended, as the world knows it."""
+
+    EVICTED = "evicted"
+    """Its VM was taken from under it."""
+    DIED = "died"
+    """It was killed, and its VM went on."""
+    STOPPED = "stopped"
+    """It ended by itself."""
+    CRASHED = "crashed"
+    """It raised: a bug, or a setting that cannot work."""
+
+
+class SeededRandomness(Randomness):
+    """Repeatable."""
+
+    def __init__(self, random: Random) -> None:
+        self._random = random
+
+    def uniform(self, low: float, high: float) -> float:
+        return self._random.uniform(low, high)
+
+    def token(self) -> str:
+        return f"{self._random.getrandbits(64):016x}"
+
+
+class ScriptedSignals(Signals):
+    """Signals that the world sends."""
+
+    def __init__(self) -> None:
+        self.send: Callable[[str], None] = lambda _name: None
+
+    def listen(self, on_stop: Callable[[str], None]) -> None:
+        self.send = on_stop
+
+    def close(self) -> None:
+        self.send = lambda _name: None
+
+
+@dataclass(slots=True, eq=False)
+class Process:
+    """One worker process: its task, and the strings by which the world holds it.
+
+    Attributes:
+        name: its source in the journal.
+        vm_name: the VM it runs on.
+        life: whether it is dead, or frozen.
+        ending: how it ended; None while it runs.
+        error: what it raised, if it crashed.
+    """
+
+    name: str
+    vm_name: str
+    worker: Worker
+    task: asyncio.Task[Tally]
+    signals: ScriptedSignals
+    journal: MemoryJournal
+    clock: Clock
+    life: Life
+    ending: Ending | None = None
+    error: BaseException | None = field(default=None, repr=False)
+
+    @property
+    def alive(self) -> bool:
+        return self.ending is None
+
+    def die(self, ending: Ending = Ending.DIED) -> None:
+        """SIGKILL, or the VM is gone: from now on nothing it does reaches the world, its `finally` blocks included."""
+        if self.ending is None:
+            self.ending = ending
+        self.life.dead = True
+        self.life.thaw()
+        self.task.cancel()
+
+    async def kill(self, ending: Ending = Ending.DIED) -> None:
+        """End it as `die` does, and wait until the loop is rid of it."""
+        self.die(ending)
+        await asyncio.wait([self.task])
+
+    async def finish(self) -> Tally:
+        """Wait until it ends by itself."""
+        return await self.task
+
+
+def cut_off(life: Life, faults: Faults) -> Faults:
+    """Faults under which a dead process reaches nothing."""
+
+    def cut_or(call: str) -> Fault | None:
+        return REQUEST_LOST if life.dead else faults(call)
+
+    return cut_or
