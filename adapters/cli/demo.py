@@ -30,7 +30,7 @@ from adapters.host.journal_lines import JournalFollower, Line, read_lines
 from adapters.sqlite.history import keep_history, read_history, recordings
 from adapters.twin.server import serve_twin
 from adapters.wiring import open_storage
-from fsm.application import AppState
+from fsm.application import APPLICATION, AppState
 from fsm.errors import SpotfsmError
 from fsm.job import JobState
 from fsm.record import Status
@@ -143,9 +143,11 @@ class Demo:
         elif line.kind == "notice":
             left_s = float(line.fields["left_s"] or 0.0)
             self._screen.say(f"[yellow]the worker reads the notice: the VM may go in {left_s:.1f} s[/]")
-        elif line.machine == "application" and line.text("to") == AppState.DRAINED != line.text("from"):
+        elif line.machine == APPLICATION.name and line.text("to") == AppState.DRAINED != line.text("from"):
             self._screen.say(f"[yellow]the worker has drained; {self._handed_back} jobs are handed back[/]")
             self._handed_back = 0
+        elif line.kind == "stop":
+            self._screen.say(f"[green]the worker stops: {line.text('reason')}[/]")
 
 
 async def _play(stage: Stage, console: Console) -> Receipt:

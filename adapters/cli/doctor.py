@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +51,7 @@ def _doctor(
         addresses=addresses,
         imds=wiring.find_imds(imds, addresses),
         boot_id_file=boot_id_file,
-        journal_file=None if journal is None else journal.resolve(),
+        journal_file=None if journal is None else Path(os.path.realpath(journal)),
         handler=handler,
     )
     findings = asyncio.run(examine(examined))

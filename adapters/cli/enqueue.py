@@ -16,7 +16,7 @@ from adapters.addresses import Credential, StorageAddresses, find_storage
 from adapters.cli import options
 from adapters.cli.exits import EXIT_FAILED, EXIT_MISUSE
 from adapters.cli.messages import Messages
-from adapters.cli.output import say, show_json
+from adapters.cli.output import counted, say, show_json
 from adapters.cli.service import CALL_TIMEOUT_S, asking
 from fsm.backoff import CALL_RETRY
 from fsm.errors import DeniedError, MessageRejectedError, MissingError, PlatformError, ThrottledError
@@ -88,9 +88,9 @@ def _enqueue(
         counts = {"put": outcome.put, "unknown": outcome.unknown, "rejected": outcome.rejected}
         show_json({"queue": name, **counts, "ids": ids})
     else:
-        print(f"put {outcome.put} messages on {name}")
+        print(f"put {counted(outcome.put, 'message')} on {name}")
     if outcome.unknown:
-        say(f"{outcome.unknown} replies were lost: those messages may be on the queue or not, and were not put again")
+        say(f"replies lost: {outcome.unknown}; those messages may be on the queue or not, and were not put again")
     if outcome.gave_up:
         say(f"the queue does not answer any more: messages from number {outcome.taken + 1} on were not put")
     if outcome.rejected:

@@ -24,7 +24,7 @@ ADDRESSES = (
     "http://127.0.0.1:PORT/devstoreaccount1/NAME."
 )
 """For the end of a command's help."""
-_DURATION = re.compile(r"(?P<number>\d+(\.\d+)?|\.\d+)\s*(?P<unit>ms|s|m|h|d|)")
+_DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+) *(?P<unit>ms|s|m|h|d|)")
 _UNITS_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

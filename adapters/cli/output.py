@@ -38,6 +38,11 @@ def show_help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 message`, `2 messages`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def duration_text(seconds: float) -> str:
     """A duration as a user writes it: `90s` as 1.5m, `0.25s` as it is."""
     for unit_s, unit in ((86400, "d"), (3600, "h"), (60, "m")):

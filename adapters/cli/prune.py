@@ -11,7 +11,7 @@ import typer
 from adapters import wiring
 from adapters.addresses import Credential, StorageAddresses, find_storage
 from adapters.cli import options
-from adapters.cli.output import show_json
+from adapters.cli.output import counted, show_json
 from adapters.cli.service import asking
 from fsm.errors import ConfigurationError
 
@@ -57,7 +57,7 @@ def _prune(
     if as_json:
         show_json({"queue": name, "pruned": pruned})
     else:
-        print(f"pruned {pruned} records of {name}")
+        print(f"pruned {counted(pruned, 'record')} of {name}")
 
 
 async def _remove(addresses: StorageAddresses, older_than: timedelta) -> tuple[str, int]:

@@ -33,14 +33,19 @@ Fields = Mapping[str, JsonScalar]
 class Watch:
     """Takes journal entries in, and tells a person.
 
+    Args:
+        interactive: whether somebody sits at a terminal.
+        now_s: the monotonic clock.
+
     Attributes:
         origin: where the worker came from, once that is known.
         notices: how many events named this VM.
         stopped_by: what made it stop, once something did.
     """
 
-    def __init__(self, *, interactive: bool) -> None:
+    def __init__(self, *, interactive: bool, now_s: Callable[[], float] = time.monotonic) -> None:
         self._interactive = interactive
+        self._now_s = now_s
         self._live: Live | None = None
         self._tally: Callable[[], Tally] = Tally
         self._state = AppState.OFFLINE.value
@@ -122,7 +127,7 @@ class Watch:
 
     def _end_by(self, left_s: float) -> None:
         """Remember the earliest deadline."""
-        deadline_s = time.monotonic() + max(0.0, left_s)
+        deadline_s = self._now_s() + max(0.0, left_s)
         self._deadline_s = deadline_s if self._deadline_s is None else min(deadline_s, self._deadline_s)
 
     # -- what is shown ----------------------------------------------------------------------------------------------
@@ -130,7 +135,7 @@ class Watch:
     def _tell(self, text: str, *, once: str | None = None) -> None:
         """Print a line; of lines with the same `once` only one each `REPEAT_S`, with the number left out."""
         if once is not None:
-            now_s = time.monotonic()
+            now_s = self._now_s()
             said_s, left_out = self._said.get(once, (-REPEAT_S, 0))
             if now_s - said_s < REPEAT_S:
                 self._said[once] = (said_s, left_out + 1)
@@ -163,12 +168,13 @@ class Watch:
         await asyncio.sleep(REFRESH_S)  # the first job does not wait for the import
         from rich.console import Console
         from rich.live import Live
+        from rich.text import Text
 
         with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
             self._live = live
             try:
                 while True:
-                    live.update(self._line(), refresh=True)
+                    live.update(Text(self._line(), no_wrap=True, overflow="ellipsis"), refresh=True)
                     await asyncio.sleep(REFRESH_S)
             finally:
                 self._live = None
@@ -178,7 +184,7 @@ class Watch:
         tally = self._tally()
         ended = tally.completed + tally.released + tally.poisoned + tally.abandoned
         parts = [
-            f"[bold]{self._state}[/bold]",
+            self._state,
             f"{tally.completed} completed",
             f"{max(0, tally.received - ended)} running",
             *(
@@ -189,5 +195,5 @@ class Watch:
             *self._standing.values(),
         ]
         if self._deadline_s is not None and self._state in (AppState.EVICTED.value, AppState.DRAINED.value):
-            parts.append(f"{max(0.0, self._deadline_s - time.monotonic()):.0f} s left")
+            parts.append(f"{max(0.0, self._deadline_s - self._now_s()):.0f} s left")
         return "  ".join(parts)

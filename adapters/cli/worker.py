@@ -16,7 +16,7 @@ from adapters import wiring
 from adapters.addresses import Credential, StorageAddresses, find_storage
 from adapters.cli import options
 from adapters.cli.exits import EXIT_FAILED
-from adapters.cli.output import say, show_json, show_table
+from adapters.cli.output import counted, say, show_json, show_table
 from adapters.cli.watch import Watch
 from fsm.messages import MESSAGE_BYTES_MAX, Encoding
 from fsm.ports import JobRunner
@@ -188,7 +188,7 @@ def _run(place: _Place, settings: WorkerSettings, job_runner: JobRunner, *, as_j
     """Run the worker in a loop of its own and print the receipt."""
     began_s = time.monotonic()
     watch = Watch(interactive=sys.stderr.isatty())
-    journal_file = None if place.journal_file is None else place.journal_file.resolve()
+    journal_file = None if place.journal_file is None else Path(os.path.realpath(place.journal_file))
     journal = wiring.open_journal(journal_file, watch.observe)
 
     async def work() -> _Outcome:
@@ -216,7 +216,8 @@ def _run(place: _Place, settings: WorkerSettings, job_runner: JobRunner, *, as_j
             outcome = loop.run(work())
             _show_receipt(outcome, watch, settings, seconds=time.monotonic() - began_s, as_json=as_json)
             if outcome.hung:
-                say(f"{outcome.hung} handlers did not let go when they were told to; the process ends without them")
+                stayed = counted(outcome.hung, "handler")
+                say(f"{stayed} did not let go when told to; the process ends without waiting any longer")
                 journal.close()
                 os._exit(EXIT_FAILED)  # nothing inside the process can end them, and the loop would wait for them
     finally:
