@@ -22,8 +22,9 @@ from azure.storage.blob import ContainerClient
 from azure.storage.queue import QueueClient
 
 from adapters.addresses import find_storage
-from adapters.sqlite.history import PastRecord, keep_history, read_history
+from adapters.sqlite.history import PastRecord, keep_history, read_history, recordings
 from adapters.wiring import open_storage
+from fsm.record import Record
 from tests.azurite import ACCOUNT, KEY, Azurite
 from tests.processes.recorder import BlobRecorder, recording
 
@@ -72,6 +73,15 @@ class Place(Protocol):
     def history(self) -> Sequence[PastRecord]:
         """Every version of every record; those of one record in their order."""
 
+    def record(self, message_id: str) -> Record | None:
+        """A job's record as it stands."""
+        versions = [past.record for past in self.history() if past.message_id == message_id]
+        return versions[-1] if versions else None
+
+    def recorded(self, message_id: str) -> int:
+        """How often a job's result was written."""
+        return recordings(self.history()).get(message_id, 0)
+
 
 class SqlitePlace(Place):
     """One file; the tables are the adapters' own."""
@@ -102,6 +112,11 @@ class SqlitePlace(Place):
                 (now_us + visibility_s * 1_000_000, QUEUE, now_us),
             ).fetchone()
         return None if found is None else Taken(message_id=found[0], text=found[1], dequeue_count=found[2])
+
+    def show_again(self, message_id: str) -> None:
+        """Make a leased message visible: a queue may deliver more often than it promises."""
+        with closing(self._connect()) as connection:
+            connection.execute("UPDATE messages SET visible_us = 0 WHERE message_id = ?", (message_id,))
 
     def length(self) -> int:
         return len(self._texts(QUEUE))

@@ -21,8 +21,9 @@ from adapters.twin.client import TwinClient
 from adapters.twin.profile import VmProfile
 from adapters.twin.running import twin_in_thread
 from adapters.twin.state import TwinState
-from fsm.application import APPLICATION
+from fsm.application import APPLICATION, AppState
 from tests.azurite import dies_with_parent
+from tests.journal_checks import BEGINS
 from tests.processes.handlers import EFFECTS_VARIABLE
 from tests.processes.places import Place
 
@@ -193,9 +194,25 @@ class SpotVm:
         """The first line of this row, and of this job if one is named."""
         return self.await_line(lambda line: line.row == row and job in ("", line.job), after=after, within_s=within_s)
 
+    def await_begin(self, job: str, *, after: int = 0, within_s: float = PATIENCE_S) -> Line:
+        """The first line that says that this job's handler is begun."""
+        return self.await_line(lambda line: line.row in BEGINS and line.job == job, after=after, within_s=within_s)
+
+    def await_state(self, state: AppState, *, after: int = 0, within_s: float = PATIENCE_S) -> Line:
+        """The first line that says that the worker has got into this state."""
+        return self.await_line(lambda line: _enters(line, state), after=after, within_s=within_s)
+
+    def await_kind(self, kind: str, *, after: int = 0, within_s: float = PATIENCE_S) -> Line:
+        """The first line of this kind."""
+        return self.await_line(lambda line: line.kind == kind, after=after, within_s=within_s)
+
     def _last_words(self) -> str:
         said = self.output.read_text(errors="replace").strip().splitlines()
         return " / ".join(said[-3:]) or "it said nothing"
+
+
+def _enters(line: Line, state: AppState) -> bool:
+    return line.machine == APPLICATION.name and line.text("to") == state != line.text("from")
 
 
 @contextmanager
