@@ -15,6 +15,7 @@ from fsm.checker.scene import (
     GONE,
     NONE,
     NOTHING,
+    NOW,
     RETURNED,
     Scene,
     Slot,
@@ -22,7 +23,7 @@ from fsm.checker.scene import (
 from fsm.delivery import Delivery, Phase, Release, Taken
 from fsm.job import JobState, JobTrigger
 from fsm.promises import Promise
-from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Record, Status
+from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Record, Status
 
 TERMINAL = (Status.DONE, Status.POISONED)
 ENDED_AS = {Status.DONE: 1, Status.POISONED: 2}
@@ -86,6 +87,17 @@ class Judge:
         if new.status not in TERMINAL and spent:
             breaches.append(Breach(Promise.NOTHING_LOST, "the budget is spent, and the job is not poisoned"))
         return tuple(breaches)
+
+    def verdict(self, owner: Owner, delivery: Delivery) -> tuple[Breach, ...]:
+        """A claimant has learnt who stands for the last owner's instance: does it see a death where there was one?"""
+        goal = delivery.goal
+        if goal is None or goal.draft is None or delivery.record is None:
+            return ()
+        counted = goal.draft.counts.deaths > delivery.record.counts.deaths
+        died = owner.process == DIED and owner.boot_id == NOW
+        if died and not counted:
+            return (Breach(Promise.NOTHING_LOST, "a worker that died is not counted: its killer would never end"),)
+        return ()
 
     # -- the queue ------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fsm.record import Owner, Record
+from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Record, Status
 
 NAMES = ("A", "B", "C")
 """What the workers are called, and the ids of their VMs."""
@@ -26,12 +26,14 @@ class Scenario:
         checkpoints: how far the handler's progress goes.
         twins: whether the queue may deliver one epoch twice.
         stops: whether an operator may stop workers.
+        prunes: whether records are pruned once their message's delete is confirmed. The seven days are taken to outlast
+            any delivery that has never written; those that have are not waited for.
     """
 
     name: str
     workers: int = 2
     messages: int = 1
-    faults: int = 3
+    faults: int = 2
     stored: bool = True
     rejected: str | None = None
     epoch: int = 0
@@ -39,6 +41,7 @@ class Scenario:
     checkpoints: int = 1
     twins: bool = True
     stops: bool = False
+    prunes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,33 @@ class Physics:
 
     Attributes:
         fenced: whether the store honours a write's condition.
+        create_only: whether the store honours the condition of a first write.
         prunes_early: whether records are pruned before their message's delete.
         tokens: whether each delivery's owner has a token of its own.
     """
 
     fenced: bool = True
+    create_only: bool = True
     prunes_early: bool = False
     tokens: bool = True
+
+
+_BEFORE = Record(epoch=3, owner=STRANGER, status=Status.RELEASED, counted_epoch=3)
+
+FRESH = Scenario(name="a message nobody has received yet")
+FAILING = Scenario(
+    name="a job with one failure left",
+    epoch=3,
+    record=replace(_BEFORE, counts=Counts(failures=FAILURES_MAX - 1)),
+    twins=False,
+)
+KILLING = Scenario(
+    name="a job with one death left",
+    epoch=3,
+    record=replace(_BEFORE, counts=Counts(deaths=DEATHS_MAX - 1, fruitless_deaths=DEATHS_MAX - 1)),
+    twins=False,
+)
+REJECTED = Scenario(name="a message that cannot be a job", rejected="undecodable")
+STORELESS = Scenario(name="a message without a job store", stored=False)
+HOPELESS = Scenario(name="a message received too often, without a job store", stored=False, epoch=FAILURES_MAX - 2)
+PRUNED = Scenario(name="a record that is pruned", prunes=True, twins=False)

@@ -104,6 +104,7 @@ class Scene(NamedTuple):
         record: what the store holds.
         ended: 0, or how the record has ever ended: 1 done, 2 poisoned; survives pruning.
         finished: without a store: whether some handler returned.
+        confirmed: where records are pruned: whether a delivery had its delete confirmed.
     """
 
     place: int
@@ -113,6 +114,7 @@ class Scene(NamedTuple):
     record: int
     ended: int
     finished: bool
+    confirmed: bool
     late_writes: tuple[LateWrite, ...]
     late_calls: tuple[int, ...]
     slots: tuple[Slot | None, ...]

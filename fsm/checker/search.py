@@ -23,6 +23,7 @@ from fsm.checker.scene import NONE
 from fsm.checker.turn import Action, Move
 from fsm.checker.words import Teller
 from fsm.checker.world import World
+from fsm.errors import MisuseError
 from fsm.promises import Promise
 
 State = tuple[int, ...]
@@ -89,10 +90,11 @@ class Search:
             level = [self._add(state, parent) for state, parent in frontier.items() if state not in self._index]
             for here in level:
                 state, fair = self._states[here], []
-                for way in self.ways(state, faulty=faulty):
+                for way in self._ways_or_trouble(here, faulty=faulty):
                     moves += 1
-                    if way.breaches:
-                        self._note(here, way)
+                    breaches = way.breaches or self._starving(way, faults)
+                    if breaches:
+                        self._note(here, way, breaches)
                     canonical = self._canonical(way.state)
                     there = self._index.get(canonical)
                     if there is None and way.cost > 0:
@@ -125,6 +127,15 @@ class Search:
         for upheaval in self.world.upheavals(workers, scenes, faulty=faulty):
             after = (upheaval.workers, *upheaval.scenes)
             yield Way(upheaval.cost, upheaval.fair, after, upheaval.action, NONE, ())
+
+    def _ways_or_trouble(self, here: int, *, faulty: bool) -> Iterator[Way]:
+        """The ways on; an event that the protocol does not know is trouble, and no way."""
+        try:
+            yield from self.ways(self._states[here], faulty=faulty)
+        except (AssertionError, MisuseError) as exc:
+            promise = Promise.ROW_BY_ROW
+            what = f"what happens next is not decided: {str(exc) or 'an assertion of the protocol fails'}"
+            self._troubles.setdefault(promise, Trouble(promise=promise, what=what, trace=self._told(here)))
 
     def _moves(self, workers: int, scene: int, *, faulty: bool) -> list[Move]:
         """The moves of one message; with several messages the same ones are asked for again and again."""
@@ -159,10 +170,19 @@ class Search:
     def _outcome(self, moves: int, settled: int) -> Outcome:
         return Outcome(states=len(self._states), moves=moves, settled=settled, troubles=tuple(self._troubles.values()))
 
-    def _note(self, here: int, way: Way) -> None:
-        for breach in way.breaches:
+    def _starving(self, way: Way, faults: int) -> tuple[Breach, ...]:
+        """Whether the message is received more often than the faults so far explain."""
+        if way.action.kind != "receive":
+            return ()
+        received = self.world.scenes[way.state[1 + way.message]].epoch - self.world.scenario.epoch
+        if received <= 1 + faults + way.cost:
+            return ()
+        return (Breach(Promise.ALWAYS_COMES_BACK, f"received {received} times, with {faults} faults to excuse it"),)
+
+    def _note(self, here: int, way: Way, breaches: tuple[Breach, ...]) -> None:
+        for breach in breaches:
             if breach.promise not in self._troubles:
-                trace = self._told(here, last=(self._canonical(way.state), breach))
+                trace = self._told(here, last=way)
                 self._troubles[breach.promise] = Trouble(promise=breach.promise, what=breach.what, trace=trace)
 
     def _note_stuck(self, here: int) -> None:
@@ -190,7 +210,7 @@ class Search:
             promise = Promise.ALWAYS_COMES_BACK
             self._troubles[promise] = Trouble(promise=promise, what=what, trace=self._told(first))
 
-    def _told(self, here: int, last: tuple[State, Breach] | None = None) -> tuple[str, ...]:
+    def _told(self, here: int, last: Way | None = None) -> tuple[str, ...]:
         """The way from the start, in words: walked again with every worker under its own name."""
         path = []
         while here != NONE:
@@ -204,7 +224,8 @@ class Search:
             lines.append(teller.tell(state, way.state, way.action, way.message))
             state = way.state
         if last is not None:
-            goal, breach = last
-            way = next(way for way in self.ways(state) if self._canonical(way.state) == goal and breach in way.breaches)
+            goal = self._canonical(last.state)
+            alike = [way for way in self.ways(state) if self._canonical(way.state) == goal]
+            way = next(way for way in alike if way.action.kind == last.action.kind and way.breaches == last.breaches)
             lines.append(teller.tell(state, way.state, way.action, way.message))
         return tuple(lines)

@@ -140,7 +140,7 @@ class Turn:
             if slot is not None:
                 yield from self._answers(who, slot)
                 yield from self._lease(who, slot)
-        if self._world.physics.prunes_early and scene.ended and scene.record != NONE:
+        if scene.record != NONE and scene.ended and self._prunable():
             yield self._chance(self._staled(scene)._replace(record=NONE), Action("prune"))
 
     def _fair(self, scene: Scene, action: Action, breaches: Breaches = ()) -> Move:
@@ -217,6 +217,14 @@ class Turn:
                 gone = scene._replace(place=GONE, late_calls=(), slots=superseded(scene))
                 yield self._chance(gone, Action("late delete"), self._world.judge.delete(scene))
 
+    def _prunable(self) -> bool:
+        """Whether the record of this ended job may be pruned now."""
+        if self._world.physics.prunes_early:
+            return True
+        deliveries = self._world.stepper.deliveries
+        silent = any(slot is not None and deliveries[slot.delivery].version is None for slot in self._scene.slots)
+        return self._scene.confirmed and not silent
+
     # -- a delivery -----------------------------------------------------------------------------------------------
 
     def _answers(self, who: int, slot: Slot) -> Iterator[Move]:
@@ -230,7 +238,7 @@ class Turn:
             case ReadRecord():
                 yield self._answer(scene, who, world.stepper.found(scene.record))
             case ReadPresence(owner=owner):
-                yield self._answer(scene, who, world.stepper.presence(owner))
+                yield self._presence(who, owner)
             case WriteRecord() as call:
                 yield from self._write(who, slot, call)
             case PutPoison():
@@ -250,6 +258,15 @@ class Turn:
         """The reply arrives."""
         after, more = self._fed(scene, who, event, reply=True)
         return self._fair(after, Action("reply", who, event), (*breaches, *more))
+
+    def _presence(self, who: int, owner: Owner) -> Move:
+        """The store says who stands for this owner's instance now."""
+        world, event = self._world, self._world.stepper.presence(owner)
+        after, breaches = self._fed(self._scene, who, event, reply=True)
+        slot = after.slots[who]
+        if slot is not None:
+            breaches += world.judge.verdict(owner, world.stepper.deliveries[slot.delivery])
+        return self._fair(after, Action("reply", who, event), breaches)
 
     def _effect(self, scene: Scene, who: int, event: int, breaches: Breaches = ()) -> Iterator[Move]:
         """The call takes effect; the reply arrives, or not."""
@@ -278,7 +295,10 @@ class Turn:
     def _write(self, who: int, slot: Slot, call: WriteRecord) -> Iterator[Move]:
         world, scene = self._world, self._scene
         record = world.stepper.records.number(call.record)
-        fits = (scene.record == NONE) if call.expected is None else call.expected == CURRENT
+        if call.expected is None:
+            fits = scene.record == NONE or not world.physics.create_only
+        else:
+            fits = call.expected == CURRENT
         if not fits and world.physics.fenced:
             yield self._answer(scene, who, self._events.refused)
             return
@@ -311,8 +331,11 @@ class Turn:
         if slot.receipt != NEWEST or scene.place == GONE:
             yield self._answer(scene, who, self._events.refused)
             return
+        breaches = self._world.judge.delete(scene)
         gone = scene._replace(place=GONE, late_calls=(), slots=superseded(scene))
-        yield from self._effect(gone, who, self._events.done, self._world.judge.delete(scene))
+        yield self._answer(gone._replace(confirmed=self._world.scenario.prunes), who, self._events.done, breaches)
+        if self._faulty:
+            yield self._silence(gone, who, "lost after", breaches)
         yield from self._given_up(who, LATE_DELETE)
 
     def _release(self, who: int, slot: Slot, call: Release) -> Iterator[Move]:

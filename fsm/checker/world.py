@@ -74,6 +74,7 @@ class World:
             record=NONE if scenario.record is None else self.stepper.records.number(scenario.record),
             ended=0,
             finished=False,
+            confirmed=False,
             late_writes=(),
             late_calls=(),
             slots=(None,) * scenario.workers,

@@ -1,0 +1,81 @@
+"""Explores the delivery protocol, and checks that breaking any of its rules is noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from fsm.checker.report import Check, Finding
+from fsm.checker.sabotage import SABOTAGES, Sabotage
+from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, PRUNED, REJECTED, STORELESS, Scenario
+from fsm.checker.search import Outcome, Search, Trouble
+from fsm.checker.world import World
+
+QUICK = (
+    FRESH,
+    replace(FAILING, faults=1),
+    replace(KILLING, faults=1),
+    REJECTED,
+    replace(STORELESS, faults=3),
+    HOPELESS,
+    replace(PRUNED, faults=1),
+)
+"""A few seconds: two workers and one message."""
+DEEP = (
+    replace(FRESH, faults=3),
+    replace(FRESH, name="two messages", messages=2, faults=2, twins=False),
+    replace(FRESH, name="three workers", workers=3, faults=2, twins=False),
+    replace(FRESH, name="two checkpoints", checkpoints=2),
+    FAILING,
+    KILLING,
+    replace(REJECTED, faults=3),
+    replace(STORELESS, faults=4),
+    replace(STORELESS, name="two messages without a job store", messages=2, faults=2),
+    replace(HOPELESS, faults=3),
+    PRUNED,
+)
+"""Minutes: more faults, more workers, more messages."""
+
+
+def explore(scenario: Scenario) -> Outcome:
+    """Everything that can happen to the protocol as it is."""
+    return Search(World(scenario)).run()
+
+
+def caught(sabotage: Sabotage) -> Trouble | None:
+    """The shortest way in which a broken rule shows, or None where it does not."""
+    world = World(sabotage.scenario, protocol=sabotage.protocol, physics=sabotage.physics)
+    troubles = Search(world).run(stop_at_first=True).troubles
+    return troubles[0] if troubles else None
+
+
+def check_protocol(*, deep: bool) -> Iterator[Check]:
+    """The promises, scenario by scenario."""
+    for scenario in (*QUICK, *DEEP) if deep else QUICK:
+        outcome = explore(scenario)
+        size = f"{scenario.workers} workers, {scenario.messages} messages, {scenario.faults} faults"
+        yield Check(
+            name=f"protocol: {scenario.name} ({size})",
+            counts={"states": outcome.states, "moves": outcome.moves, "ends": outcome.settled},
+            findings=tuple(
+                Finding(promise=trouble.promise, what=trouble.what, trace=trouble.trace) for trouble in outcome.troubles
+            ),
+        )
+
+
+def check_sabotages() -> Check:
+    """Each rule broken in turn: what is not noticed is a finding."""
+    findings, notes = [], []
+    for sabotage in SABOTAGES:
+        trouble = caught(sabotage)
+        named = f"rule {sabotage.rule}, {sabotage.name}"
+        if trouble is None:
+            findings.append(Finding(promise="the checker is checked", what=f"not noticed: {named}"))
+        else:
+            notes.append(f"{named}: {trouble.promise}, {trouble.what} ({len(trouble.trace)} steps)")
+    return Check(
+        name="protocol: each rule broken",
+        counts={"sabotages": len(SABOTAGES), "caught": len(notes)},
+        findings=tuple(findings),
+        notes=tuple(notes),
+    )
