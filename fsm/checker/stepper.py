@@ -74,6 +74,11 @@ class Stepper:
             )
         return stepped
 
+    @property
+    def rows_taken(self) -> frozenset[str]:
+        """The ids of the rows that some step has taken."""
+        return frozenset(one.row.id for step in self._steps.values() for one in step.taken)
+
     def found(self, record: int) -> int:
         """The event that a read of this record brings; NONE reads as absent."""
         event = self._found.get(record)

@@ -1,0 +1,101 @@
+"""The delivery protocol keeps its promises in every state, and the explorer would notice if it did not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fsm.checker.protocol import QUICK, caught, check_protocol, check_sabotages, explore
+from fsm.checker.sabotage import SABOTAGES, Sabotage
+from fsm.checker.scenario import FRESH, STORELESS, Scenario
+from fsm.checker.search import Search
+from fsm.checker.world import World
+from fsm.job import JOB
+from fsm.promises import Promise
+from fsm.protocol_rules import RULES
+from fsm.table import Verdict
+
+NOT_EXPLORED = {2, 8, 11}
+"""Rules about ids, expiry and enqueueing: the explored queue has ids that are unique, and no expiry."""
+
+
+@pytest.mark.parametrize("scenario", QUICK, ids=lambda scenario: scenario.name)
+def test_every_promise_holds_in_every_state(scenario: Scenario) -> None:
+    """Whatever crashes, lapses, arrives twice or is never answered: nothing is lost, doubled or stuck."""
+    outcome = explore(replace(scenario, faults=min(scenario.faults, 1)))
+    assert outcome.troubles == ()
+    assert outcome.settled > 0
+    assert outcome.states > outcome.settled
+
+
+@pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.name)
+def test_a_broken_rule_is_noticed_and_told_in_words(sabotage: Sabotage) -> None:
+    """Each rule closes a hole that the explorer finds without it."""
+    trouble = caught(sabotage)
+    assert trouble is not None
+    assert trouble.promise in set(Promise)
+    assert trouble.trace
+    assert all(line.endswith(".") for line in trouble.trace)
+
+
+def test_every_rule_that_can_be_explored_is_broken_somewhere() -> None:
+    """A rule without a sabotage is a rule nobody knows to be needed."""
+    assert {sabotage.rule for sabotage in SABOTAGES} == set(RULES) - NOT_EXPLORED
+
+
+def test_the_shortest_trace_tells_who_did_what() -> None:
+    """A reader who knows the protocol can follow the trace without the program."""
+    sabotage = next(one for one in SABOTAGES if one.name == "deletes before recording")
+    trouble = caught(sabotage)
+    assert trouble is not None
+    assert trouble.trace == (
+        "A receives the message (delivery 1).",
+        "A's handler returns; next delete.",
+        "A's delete is answered: done; next write (done by A's delivery 1).",
+    )
+
+
+def test_an_orderly_restart_after_an_unclosed_claim_reads_as_a_death() -> None:
+    """The known limit of judging by presence: it cannot tell a stopped process from one that died.
+
+    It needs a claim that its process could not close before the operator's stop: a store that gave no answer in the
+    drain, or a lease that lapsed before. It never takes an eviction for a death.
+    """
+    outcome = explore(replace(FRESH, faults=2, stops=True))
+    assert {trouble.promise for trouble in outcome.troubles} == {Promise.EVICTION_IS_NOT_FAILURE}
+    (trouble,) = outcome.troubles
+    assert any("an operator stops" in line for line in trouble.trace)
+    assert any("ends in good order" in line for line in trouble.trace)
+
+
+def test_without_twins_fewer_states_are_reached() -> None:
+    """A switch of the scenario switches something."""
+    with_twins, without = explore(replace(FRESH, faults=1)), explore(replace(FRESH, faults=1, twins=False))
+    assert without.states < with_twins.states
+
+
+def test_every_row_that_changes_a_state_is_taken_somewhere() -> None:
+    """The proof is about the whole job table: no row that works is out of its reach."""
+    taken: set[str] = set()
+    for scenario in (*QUICK, replace(FRESH, stops=True)):
+        search = Search(World(replace(scenario, faults=min(scenario.faults, 1))))
+        search.run()
+        taken |= search.world.stepper.rows_taken
+    working = {row.id for row in JOB.rows if row.verdict is Verdict.TAKEN}
+    assert working - taken == {"J12"}  # a delivery that drains unbegun takes the row of its begin, J1
+
+
+def test_the_quick_checks_hold_and_say_how_much_they_saw() -> None:
+    """What `verify` reports."""
+    checks = list(check_protocol(deep=False))
+    assert all(check.ok for check in checks)
+    assert all(check.counts["states"] > 500 for check in checks)
+    broken = check_sabotages()
+    assert broken.ok
+    assert broken.counts["caught"] == broken.counts["sabotages"] == len(broken.notes)
+
+
+def test_without_a_store_promises_that_need_one_are_not_checked_but_nothing_is_lost() -> None:
+    """At least once is what remains: no message vanishes without having run to its end or been put aside."""
+    assert explore(replace(STORELESS, faults=2)).troubles == ()
