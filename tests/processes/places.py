@@ -30,7 +30,14 @@ from tests.processes.recorder import BlobRecorder, recording
 
 QUEUE = "jobs"
 POISON_QUEUE = "jobs-poison"
-_BUSY_TIMEOUT_S = 30.0
+PATIENCE_S = 30.0
+"""How long a call may take."""
+_PUT = """INSERT INTO messages (queue, visible_us, dequeue_count, receipt, message_id, text)
+    VALUES (?, ?, 0, 0, ?, ?)"""
+
+
+class PlaceBusyError(Exception):
+    """A call was refused for now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +61,12 @@ class Place(Protocol):
     store_url: str
 
     @abstractmethod
-    def put(self, text: str) -> str:
-        """Enqueue and return the message's id."""
+    def put(self, text: str, *, patience_s: float = PATIENCE_S) -> str:
+        """Enqueue and return the message's id.
+
+        Raises:
+            PlaceBusyError: a worker that was frozen in its tracks holds the place's lock; nothing was put.
+        """
 
     @abstractmethod
     def take(self, *, visibility_s: int) -> Taken | None:
@@ -91,15 +102,14 @@ class SqlitePlace(Place):
         self.queue_url = f"sqlite:///{file}#{QUEUE}"
         self.store_url = f"sqlite:///{file}"
 
-    def put(self, text: str) -> str:
+    def put(self, text: str, *, patience_s: float = PATIENCE_S) -> str:
         message_id = str(uuid.uuid4())
         row = (QUEUE, time.time_ns() // 1000, message_id, text)
-        with closing(self._connect()) as connection:
-            connection.execute(
-                "INSERT INTO messages (queue, visible_us, dequeue_count, receipt, message_id, text) "
-                "VALUES (?, ?, 0, 0, ?, ?)",
-                row,
-            )
+        with closing(self._connect(patience_s)) as connection:
+            try:
+                connection.execute(_PUT, row)
+            except sqlite3.OperationalError as exc:
+                raise PlaceBusyError(str(exc)) from exc
         return message_id
 
     def take(self, *, visibility_s: int) -> Taken | None:
@@ -131,8 +141,8 @@ class SqlitePlace(Place):
         with closing(self._connect()) as connection:
             return [text for (text,) in connection.execute("SELECT text FROM messages WHERE queue = ?", (queue,))]
 
-    def _connect(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._file, timeout=_BUSY_TIMEOUT_S, isolation_level=None)
+    def _connect(self, patience_s: float = PATIENCE_S) -> sqlite3.Connection:
+        return sqlite3.connect(self._file, timeout=patience_s, isolation_level=None)
 
 
 class AzuritePlace(Place):
@@ -156,7 +166,8 @@ class AzuritePlace(Place):
         self._queue.close()
         self._poison.close()
 
-    def put(self, text: str) -> str:
+    def put(self, text: str, *, patience_s: float = PATIENCE_S) -> str:
+        del patience_s  # nobody holds a lock here
         return str(self._queue.send_message(text, time_to_live=-1).id)
 
     def take(self, *, visibility_s: int) -> Taken | None:

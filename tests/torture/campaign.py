@@ -18,7 +18,7 @@ from pathlib import Path
 from adapters.host.journal_lines import read_lines
 from fsm.job import JobState
 from fsm.record import encode_record
-from tests.processes.places import Place
+from tests.processes.places import Place, PlaceBusyError
 from tests.processes.spot_vm import SpotVm, spot_vm
 from tests.torture.lives import KILLS, Blow, Life, described
 from tests.torture.verdict import Evidence, JobSpec
@@ -131,7 +131,11 @@ class Campaign:
                 step_s=draw.choice((0.005, 0.02, 0.06)),
                 fails=draw.choice((0, 0, 0, 0, 0, 1, 2)),
             )
-            self.jobs[place.put(spec.body())] = spec
+            try:
+                message_id = place.put(spec.body(), patience_s=_TICK_S)
+            except PlaceBusyError:  # locked by a worker that only a later tick of ours sets going again
+                return
+            self.jobs[message_id] = spec
 
     def _look(self, vms: list[SpotVm]) -> None:
         for vm in vms:

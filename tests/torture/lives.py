@@ -48,7 +48,7 @@ _WEIGHTS = {
     Blow.RECREATED: 10,
     Blow.EVICTED: 20,
     Blow.STOPPED: 5,
-    Blow.FROZEN: 6,
+    Blow.FROZEN: 10,
     Blow.WITHDRAWN: 5,
     Blow.DEAF: 4,
 }
