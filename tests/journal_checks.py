@@ -1,4 +1,4 @@
-"""Reads the journals that real workers left, and says what in them breaks a promise.
+"""Says what in the journals that real workers left breaks a promise: a second opinion beside `fsm.replay`.
 
 A journal is evidence: each line was handed to the operating system before the call it announces. Every check takes
 the lines of all processes that worked one queue, and returns one sentence a fault; an empty answer is a clean journal.
@@ -22,6 +22,7 @@ from fsm.errors import IllegalTransitionError
 from fsm.job import JOB, JobState, JobTrigger
 from fsm.notices import Severity
 from fsm.ports import JsonScalar
+from fsm.replay import replay
 from fsm.table import FactT, StateT, Table, TriggerT
 
 BEGINS = frozenset({"J6", "J7", "J8"})
@@ -39,13 +40,13 @@ def by_source(lines: Iterable[Line]) -> Mapping[str, Sequence[Line]]:
 
 
 def faults_in(lines: Sequence[Line], *, stored: bool = True) -> list[str]:
-    """Every fault of every check.
+    """Every fault of every check here, and every one that a replay finds.
 
     Args:
         lines: of all processes that worked one queue.
         stored: whether they had a job store; without one a job may run, and end, more than once.
     """
-    faults = [*illegal_lines(lines), *work_after_notice(lines)]
+    faults = [*illegal_lines(lines), *work_after_notice(lines), *map(str, replay(lines).faults)]
     return [*faults, *progress_gone_back(lines), *recorded_again(lines)] if stored else faults
 
 

@@ -20,7 +20,7 @@ from fsm.job import JobState
 from fsm.record import encode_record
 from tests.processes.places import Place, PlaceBusyError
 from tests.processes.spot_vm import SpotVm, spot_vm
-from tests.torture.lives import KILLS, Blow, Life, described
+from tests.torture.lives import KILLS, Blow, Life, check_end, described
 from tests.torture.verdict import Evidence, JobSpec
 
 VMS = ("vm-a", "vm-b", "vm-c")
@@ -158,7 +158,7 @@ class Campaign:
         for vm in vms:
             vm.send(signal.SIGTERM)
         for vm in vms:
-            assert vm.wait() == 0, f"{vm.name} was told to stop and ended with {vm.wait()}"
+            check_end(vm)
 
     def _unfinished(self, place: Place) -> str:
         left = sorted(self.jobs.keys() - self.completed)
