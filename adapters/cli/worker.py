@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import sys
-import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from adapters import wiring
-from adapters.addresses import Credential, StorageAddresses, find_storage
+from adapters.addresses import Credential, find_storage
 from adapters.cli import options
-from adapters.cli.exits import EXIT_FAILED
-from adapters.cli.output import counted, say, show_json, show_table
-from adapters.cli.watch import Watch
+from adapters.cli.running import Place, run_worker
 from fsm.messages import MESSAGE_BYTES_MAX, Encoding
-from fsm.ports import JobRunner
-from fsm.runner import Tally, Worker, WorkerSettings
+from fsm.runner import WorkerSettings
 
-LETTING_GO_S = 1.0
-"""How long a handler may take to let go, after the worker is done, before the process ends without it."""
-LETTING_GO_LOOKS = 50
 _DAY_S = 86400.0
 _EXAMPLE = "Example: spotfsm worker --handler jobs:handle --concurrency 16 --until-empty --journal worker.jsonl"
 
@@ -142,7 +130,7 @@ def _worker(
     instance, origin (fresh, recreated, redeployed, restarted), received, begun, completed, released, poisoned,
     abandoned, failures, checkpoints, notices, stopped_by, hung, seconds.
     """
-    place = _Place(
+    place = Place(
         addresses=find_storage(queue, store, credential=credential, client_id=client_id),
         imds=imds,
         boot_id_file=boot_id_file,
@@ -162,97 +150,4 @@ def _worker(
         until_empty=until_empty,
         acknowledge=acknowledge,
     )
-    return _run(place, settings, wiring.open_job_runner(handler), as_json=as_json)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
-    """Where the worker works."""
-
-    addresses: StorageAddresses
-    imds: str | None
-    boot_id_file: Path
-    journal_file: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    """How a worker ended."""
-
-    queue: str
-    tally: Tally
-    hung: int
-
-
-def _run(place: _Place, settings: WorkerSettings, job_runner: JobRunner, *, as_json: bool) -> int:
-    """Run the worker in a loop of its own and print the receipt."""
-    began_s = time.monotonic()
-    watch = Watch(interactive=sys.stderr.isatty())
-    journal_file = None if place.journal_file is None else Path(os.path.realpath(place.journal_file))
-    journal = wiring.open_journal(journal_file, watch.observe)
-
-    async def work() -> _Outcome:
-        async with (
-            watch.shown(),
-            wiring.open_ports(
-                place.addresses,
-                imds=wiring.find_imds(place.imds, place.addresses),
-                boot_id_file=place.boot_id_file,
-                job_runner=job_runner,
-                journal=journal,
-                journal_file=journal_file,
-            ) as ports,
-        ):
-            worker = Worker(ports, settings)
-            watch.follow(lambda: worker.tally)
-            tally = await worker.run()
-            await _let_go(worker)
-            return _Outcome(queue=ports.queue.name, tally=tally, hung=worker.hung)
-
-    try:
-        with asyncio.Runner() as loop:
-            if place.addresses.without_store is not None:
-                watch.warn(place.addresses.without_store)
-            outcome = loop.run(work())
-            _show_receipt(outcome, watch, settings, seconds=time.monotonic() - began_s, as_json=as_json)
-            if outcome.hung:
-                stayed = counted(outcome.hung, "handler")
-                say(f"{stayed} did not let go when told to; the process ends without waiting any longer")
-                journal.close()
-                os._exit(EXIT_FAILED)  # nothing inside the process can end them, and the loop would wait for them
-    finally:
-        journal.close()
-    return 0
-
-
-async def _let_go(worker: Worker) -> None:
-    """Give the handlers that were just told to let go a moment to do so."""
-    for _ in range(LETTING_GO_LOOKS):
-        if not worker.hung:
-            return
-        await asyncio.sleep(LETTING_GO_S / LETTING_GO_LOOKS)
-
-
-def _show_receipt(outcome: _Outcome, watch: Watch, settings: WorkerSettings, *, seconds: float, as_json: bool) -> None:
-    tally = outcome.tally
-    receipt: dict[str, str | int | float | None] = {
-        "queue": outcome.queue,
-        "instance": settings.instance,
-        "origin": watch.origin,
-        "received": tally.received,
-        "begun": tally.begun,
-        "completed": tally.completed,
-        "released": tally.released,
-        "poisoned": tally.poisoned,
-        "abandoned": tally.abandoned,
-        "failures": tally.failures,
-        "checkpoints": tally.checkpoints,
-        "notices": watch.notices,
-        "stopped_by": watch.stopped_by,
-        "hung": outcome.hung,
-        "seconds": round(seconds, 3),
-    }
-    if as_json:
-        show_json(receipt)
-    else:
-        show_table((name.replace("_", " "), value) for name, value in receipt.items())
+    return run_worker(place, settings, handler, as_json=as_json)

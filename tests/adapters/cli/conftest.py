@@ -38,6 +38,16 @@ async def stubborn(job):
         except asyncio.CancelledError:
             pass
 
+async def talking(job):
+    print("a word of the handler's")
+
+async def stubborn_or_saving(job):
+    if job.text == "stubborn":
+        await stubborn(job)
+    while not os.path.exists("go"):
+        await asyncio.sleep(0.01)
+    await job.checkpoint("x" * 100_000)
+
 async def failing(job):
     raise ValueError("no such page")
 
@@ -72,8 +82,11 @@ class Command(Protocol):
 
 @pytest.fixture(autouse=True)
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory, and no setting in the environment."""
+    """An empty working directory, no setting in the environment, and no module of handlers left over."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.delitem(sys.modules, "jobs", raising=False)
     for name in os.environ:
         if name.startswith("SPOTFSM_"):
             monkeypatch.delenv(name)

@@ -151,6 +151,34 @@ def test_a_handler_that_will_not_let_go_does_not_keep_the_process(
     assert "1 handler did not let go" in err
 
 
+def test_not_even_a_worker_that_breaks_is_kept_by_such_a_handler(
+    start: Start, spotfsm: Command, directory: Path, jobs: str
+) -> None:
+    """The store is destroyed while a handler hangs: the error is one line, and the process ends."""
+    places = ("--queue", "sqlite:///a.db", "--store", "sqlite:///b.db")
+    spotfsm("enqueue", "stubborn", "saving", *places)
+    worker = start("worker", "--handler", f"{jobs}:stubborn_or_saving", "--journal", "journal", *places)
+    wait_for('"count": 2', directory / "journal")
+    for file in directory.glob("b.db*"):
+        file.write_bytes(b"no database any more" * 10_000)
+    (directory / "go").touch()
+    _, err = worker.communicate(timeout=PATIENCE_S)
+    assert worker.returncode == 2, err
+    assert err.count("error: --store: ") == 1
+    assert "1 handler did not let go" in err
+    assert "Traceback" not in err
+
+
+def test_what_a_handler_prints_does_not_spoil_the_receipt(spotfsm: Command, jobs: str) -> None:
+    """With --json stdout is one JSON document; without it a handler prints where it likes."""
+    spotfsm("enqueue", "a")
+    ended = spotfsm("worker", "--handler", f"{jobs}:talking", "--until-empty", "--json")
+    assert json.loads(ended.out)["completed"] == 1
+    assert "a word of the handler's" in ended.err
+    spotfsm("enqueue", "a")
+    assert "a word of the handler's" in spotfsm("worker", "--handler", f"{jobs}:talking", "--until-empty").out
+
+
 def test_failures_are_told_and_five_of_them_poison(spotfsm: Command, jobs: str) -> None:
     """Every job ends; the reason is on stderr, the message in the poison queue."""
     spotfsm("enqueue", "a")
