@@ -2,7 +2,8 @@
 
 Addresses are URLs: `sqlite:///FILE#NAME` for the embedded queue and `sqlite:///FILE` for the embedded store (a fourth
 slash begins an absolute path), `https://ACCOUNT.queue.core.windows.net/NAME` and
-`https://ACCOUNT.blob.core.windows.net/CONTAINER` on Azure, `http://127.0.0.1:PORT/devstoreaccount1/NAME` on Azurite.
+`https://ACCOUNT.blob.core.windows.net/CONTAINER` on Azure, `http://127.0.0.1:PORT/devstoreaccount1/NAME` on Azurite, or
+https there, with a token.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ class StorageAddresses:
 
     @property
     def needs_token(self) -> bool:
-        """Whether something of it is on Azure itself."""
+        """Whether something of it is asked with a token: all of Azure, and an Azurite over https."""
         return any(
-            address is not None and not isinstance(address, SqliteAddress) and not address.emulated
+            address is not None and not isinstance(address, SqliteAddress) and address.needs_token
             for address in (self.queue, self.store)
         )
 

@@ -1,7 +1,8 @@
 """Addresses of queues and containers, as a user types them.
 
 On Azure `https://ACCOUNT.queue.core.windows.net/NAME` and `https://ACCOUNT.blob.core.windows.net/CONTAINER`, and the
-hosts of the other clouds; on Azurite `http://127.0.0.1:PORT/devstoreaccount1/NAME`. An address never carries a secret.
+hosts of the other clouds; on Azurite `http://127.0.0.1:PORT/devstoreaccount1/NAME`, with its published key, or
+`https://127.0.0.1:PORT/devstoreaccount1/NAME`, with a token as on Azure. An address never carries a secret.
 """
 
 from __future__ import annotations
@@ -36,12 +37,20 @@ class Address:
     Attributes:
         account_url: what an SDK client is opened with, without a slash at the end.
         name: the queue's or the container's name.
-        emulated: whether it is Azurite, whose key everybody knows, or Azure, where a token is needed.
+        emulated: whether it is Azurite or Azure.
     """
 
     account_url: str
     name: str
     emulated: bool
+
+    @property
+    def needs_token(self) -> bool:
+        """Whether calls carry a token: everywhere but on an Azurite without TLS, where none may be sent.
+
+        There its key, which everybody knows, will do. One with TLS has to be started with `--oauth basic`.
+        """
+        return not (self.emulated and self.account_url.startswith("http://"))
 
 
 def parse_address(url: str, service: Service, *, setting: str) -> Address:

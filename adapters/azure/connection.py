@@ -5,8 +5,12 @@
         store = azure.store("https://ACCOUNT.blob.core.windows.net/jobs")
         await azure.fetch_token(timeout_s=60)
 
-On Azure the VM's managed identity is asked for tokens, or the SDK's chain of credentials on a developer's machine. On
-Azurite the published key is used, and the identity package is never imported.
+On Azure the VM's managed identity is asked for tokens, or the SDK's chain of credentials on a developer's machine, and
+so it is for an Azurite over https. On one over http the published key is used, and the identity package is never
+imported.
+
+Over https the system's certificates are believed, or those of `SSL_CERT_FILE` and `SSL_CERT_DIR` where they are set: a
+private cloud's own authority needs nothing else.
 """
 
 from __future__ import annotations
@@ -48,7 +52,7 @@ class AzureConnection:
     Args:
         identity: who asks for tokens.
         client_id: which user-assigned identity, where the VM has several.
-        trust: whom to believe over https, where that is not the system's certificates (an Azurite with its own).
+        trust: whom to believe over https, where that is not the process's default.
     """
 
     def __init__(
@@ -114,7 +118,7 @@ class AzureConnection:
         return SharedTransport(self._session)
 
     def _credential_for(self, address: Address) -> AzureNamedKeyCredential | HeldToken:
-        if address.emulated:
+        if not address.needs_token:
             return AzureNamedKeyCredential(EMULATED_ACCOUNT, _EMULATED_KEY)
         if self._token is None:
             self._token = self._open_token()

@@ -45,6 +45,20 @@ def test_an_address_on_azurite(account_url: str, service: Service) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "needs_token"),
+    [
+        ("https://things.queue.core.windows.net/jobs", True),
+        ("https://127.0.0.1:10001/devstoreaccount1/jobs", True),
+        ("http://127.0.0.1:10001/devstoreaccount1/jobs", False),
+        ("HTTP://127.0.0.1:10001/devstoreaccount1/jobs", False),
+    ],
+)
+def test_a_token_travels_over_tls_alone(url: str, needs_token: bool) -> None:
+    """Azure, and an Azurite over https, are asked with a token; over http the published key is used."""
+    assert parse_address(url, "queue", setting="--queue").needs_token is needs_token
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "",

@@ -7,22 +7,17 @@ import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import jwt
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from adapters.azure.connection import AzureConnection
+from adapters.dev.certificate import Certificate, make_certificate
 from fsm.errors import DeniedError, ReplyLostError
 from fsm.record import Status
 from tests.adapters.azure.loopback import Loopback, Reply
-from tests.azurite import Azurite, Certificate
+from tests.azurite import Azurite
 from tests.contracts.records import record
 
 TIMEOUT_S = 10.0
@@ -50,29 +45,8 @@ def grant(loopback: Loopback, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    """A certificate for 127.0.0.1 that signs itself."""
-    directory: Path = tmp_path_factory.mktemp("certificate")
-    files = Certificate(certificate=directory / "cert.pem", key=directory / "key.pem")
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.now(UTC)
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files.certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    files.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
+    """A certificate for 127.0.0.1 that only its own authority vouches for."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"), names=["127.0.0.1"])
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +57,7 @@ def secure_azurite(certificate: Certificate) -> Iterator[Azurite]:
 
 @pytest.fixture
 async def secure_connection(certificate: Certificate) -> AsyncIterator[AzureConnection]:
-    trust = ssl.create_default_context(cafile=certificate.certificate)
+    trust = ssl.create_default_context(cafile=certificate.authority)
     async with AzureConnection(trust=trust) as connection:
         yield connection
 

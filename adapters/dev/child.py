@@ -1,0 +1,29 @@
+"""Children that do not outlive whoever started them, not even when that was killed."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+_PR_SET_PDEATHSIG = 1
+"""https://man7.org/linux/man-pages/man2/pr_set_pdeathsig.2const.html (read 2026-11)"""
+
+
+def dies_with_parent() -> Callable[[], None] | None:
+    """What a child does between fork and exec: ask the kernel to kill it when its parent ends (Linux only).
+
+    The parent is the thread that starts it: let that be one that lasts.
+    """
+    if sys.platform != "linux":
+        return None
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def ask() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it ended before we could ask
+            os._exit(1)
+
+    return ask
