@@ -68,6 +68,17 @@ def test_a_worker_is_set_up_by_a_file_alone(spotfsm: Command, directory: Path, j
     assert (receipt["queue"], receipt["instance"], receipt["completed"]) == ("three", "7", 3)
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize(("value", "code"), [("1", 0), ("true", 0), ("maybe", 2)])
+def test_a_switch_can_be_set_in_the_environment(spotfsm: Command, jobs: str, value: str, code: int) -> None:
+    """A unit file may say `SPOTFSM_UNTIL_EMPTY=1`; what is neither yes nor no is refused."""
+    env = {"SPOTFSM_UNTIL_EMPTY": value, "SPOTFSM_QUEUE": "sqlite:///a.db#one", "SPOTFSM_HANDLER": f"{jobs}:handle"}
+    ended = spotfsm("worker", env=env)
+    assert ended.code == code
+    if code:
+        assert ended.error_line.startswith("--until-empty: ")
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [

@@ -101,6 +101,17 @@ def test_on_azurite_what_is_missing_fails_and_what_is_there_passes(inside: Comma
     assert json.loads(inside("status", "--json", *places).out)["queued"] == 1
 
 
+def test_a_vm_without_an_identity_is_told_before_anything_is_asked_of_azure(inside: Command, twin: str) -> None:
+    """No token: one line names the remedy, and neither queue nor store is tried."""
+    TwinClient(twin).fault("refuse_identity")
+    queue = ("--queue", "https://account.queue.core.windows.net/jobs", "--imds", twin)
+    ended = inside("doctor", *queue, env={"AZURE_POD_IDENTITY_AUTHORITY_HOST": twin})
+    assert ended.code == 1
+    assert line_of(ended, "token").startswith("FAIL ")
+    assert "--client-id" in line_of(ended, "token")
+    assert ended.out.splitlines()[-1] == line_of(ended, "token")
+
+
 def test_a_handler_is_imported_on_request(inside: Command, jobs: str) -> None:
     """A plain function is found out before the worker starts."""
     assert line_of(inside("doctor", "--handler", f"{jobs}:handle"), "handler").startswith("ok ")
