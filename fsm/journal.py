@@ -91,4 +91,3 @@ def parse_line(text: str, *, where: str = "") -> Line | None:
         )
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
