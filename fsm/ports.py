@@ -102,6 +102,16 @@ class WorkQueue(Protocol):
         """
 
     @abstractmethod
+    async def expiring(self, *, timeout_s: float) -> int:
+        """How many of the first 32 waiting messages have a time to live: the queue will drop them by itself.
+
+        A look, not a lease: nothing is hidden, and no dequeue count rises.
+
+        Raises:
+            ReplyLostError, ThrottledError, DeniedError, MissingError.
+        """
+
+    @abstractmethod
     async def create(self, *, timeout_s: float) -> None:
         """Create the queue if it does not exist.
 

@@ -37,6 +37,7 @@ _NEVER_S = -1
 """A time to live that does not end."""
 _LEASE_S_MIN = 1
 """A receive must hide what it takes for a second at least; a renewal may hide it for none."""
+_PEEK_MAX = 32
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no place for. [https://www.w3.org/TR/xml/#charsets, read 2026-11]"""
 
@@ -118,6 +119,11 @@ class AzureQueue(WorkQueue):
         call = self._client.get_queue_properties(connection_timeout=timeout_s, read_timeout=timeout_s)
         properties = await answered(call, what=f"counting {self._name}", timeout_s=timeout_s)
         return told(properties.approximate_message_count, "a count")
+
+    async def expiring(self, *, timeout_s: float) -> int:
+        call = self._client.peek_messages(_PEEK_MAX, connection_timeout=timeout_s, read_timeout=timeout_s)
+        waiting = await answered(call, what=f"peeking at {self._name}", timeout_s=timeout_s)
+        return sum(told(message.expires_on, "an expiry").year != MAXYEAR for message in waiting)
 
     async def create(self, *, timeout_s: float) -> None:
         await answered(self._create(timeout_s), what=f"creating queue {self._name}", timeout_s=timeout_s)

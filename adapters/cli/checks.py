@@ -212,6 +212,7 @@ async def _check_storage(addresses: StorageAddresses, identity: VmIdentity | Non
             yield await _check_permission(
                 "deletes", _deletion(storage.queue), "messages can be deleted", _DELETE_REMEDY
             )
+            yield await _check_lifetimes(storage.queue)
         poison = storage.poison_queue
         yield await _finding("poison queue", poison.length(timeout_s=CALL_TIMEOUT_S), f"{poison.name} answers")
         if storage.store is None:
@@ -223,6 +224,21 @@ async def _check_storage(addresses: StorageAddresses, identity: VmIdentity | Non
         yield await _finding("store", written, "can be written")
         counted = storage.store.totals(storage.queue.name, timeout_s=CALL_TIMEOUT_S)
         yield await _finding("records", counted, "can be counted")
+
+
+async def _check_lifetimes(queue: WorkQueue) -> Finding:
+    """Whether somebody puts messages that the queue will drop; to look takes the right to read."""
+    name = "lifetimes"
+    try:
+        expiring = await queue.expiring(timeout_s=CALL_TIMEOUT_S)
+    except DeniedError as exc:
+        return _fail(name, str(exc), "Grant messages/read on the queue.")
+    except SpotfsmError as exc:
+        return _warn(name, f"cannot be told: {exc}", "Try again later.")
+    if expiring:
+        remedy = "Put messages with a time to live of -1, as `spotfsm enqueue` does."
+        return _warn(name, f"{expiring} of the first waiting messages will be dropped when their time is over", remedy)
+    return _ok(name, "no waiting message has a time to live")
 
 
 _RENEW_REMEDY = (

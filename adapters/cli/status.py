@@ -33,9 +33,10 @@ def _status(
     """Count the jobs of a queue.
 
     Keys of --json: queue (its name), queued (messages that wait or are leased: Azure does not tell them apart),
-    poisoned (messages in the poison queue), and from the store, null without one: running (claimed; a job whose worker
-    was killed counts until it is received again), released, completed, poisoned_records (given up, whether or not their
-    message still lies in the poison queue).
+    expiring (of the first 32 that wait, those that somebody put with a time to live: the queue drops them when it is
+    over), poisoned (messages in the poison queue), and from the store, null without one: running (claimed; a job
+    whose worker was killed counts until it is received again), released, completed, poisoned_records (given up,
+    whether or not their message still lies in the poison queue).
     """
     addresses = find_storage(queue, store, credential=credential, client_id=client_id)
     counts = asyncio.run(_count(addresses))
@@ -43,6 +44,8 @@ def _status(
         show_json(counts)
         return
     shown = dict(counts)
+    if not shown["expiring"]:
+        del shown["expiring"]
     if shown["poisoned_records"] == shown["poisoned"]:
         del shown["poisoned_records"]
     show_table((name.replace("_", " "), value) for name, value in shown.items())
@@ -52,6 +55,7 @@ async def _count(addresses: StorageAddresses) -> dict[str, str | int | None]:
     async with wiring.open_storage(addresses) as storage:
         with asking("--queue", if_missing=_IF_MISSING):
             queued = await storage.queue.length(timeout_s=CALL_TIMEOUT_S)
+            expiring = await storage.queue.expiring(timeout_s=CALL_TIMEOUT_S)
             poisoned = await storage.poison_queue.length(timeout_s=CALL_TIMEOUT_S)
         totals = None
         if storage.store is not None:
@@ -60,6 +64,7 @@ async def _count(addresses: StorageAddresses) -> dict[str, str | int | None]:
         return {
             "queue": storage.queue.name,
             "queued": queued,
+            "expiring": expiring,
             "poisoned": poisoned,
             "running": None if totals is None else totals.running,
             "released": None if totals is None else totals.released,

@@ -127,6 +127,15 @@ class SqliteQueue(WorkQueue):
 
         return await self._database.run(work, access=Access.READ, timeout_s=timeout_s)
 
+    async def expiring(self, *, timeout_s: float) -> int:
+        """None: this queue has no time to live.
+
+        Raises:
+            ReplyLostError, ThrottledError, MissingError.
+        """
+        await self._database.run(self._check_exists, access=Access.READ, timeout_s=timeout_s)
+        return 0
+
     async def create(self, *, timeout_s: float) -> None:
         def work(connection: sqlite3.Connection) -> None:
             file.mark(connection)

@@ -343,6 +343,16 @@ class TestTheQueueItself:
                 await calls[call]()
 
 
+class TestLifetimes:
+    """Messages that the queue would drop by itself."""
+
+    async def test_what_we_put_never_expires_and_a_look_changes_nothing(self, queue: WorkQueue) -> None:
+        """None of our messages has a time to live, and a look neither hides a message nor counts as a receive."""
+        await put(queue, "one")
+        assert await queue.expiring(timeout_s=TIMEOUT_S) == 0
+        assert (await receive_one(queue)).dequeue_count == 1
+
+
 class TestTexts:
     """What a message may say."""
 
