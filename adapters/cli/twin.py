@@ -15,6 +15,7 @@ from adapters.twin.faults import Endpoint, FaultKind
 from adapters.twin.wire import Json
 from fsm.errors import ConfigurationError
 
+LOOPBACK = "127.0.0.1"
 PORT = 8169
 """Where a twin listens, and where orders go, unless they are told otherwise."""
 _DAY_S = 86400.0
@@ -67,6 +68,14 @@ def _serve(
             "--port", metavar="N", parser=options.whole(0, 65535), help="Where to listen; 0 picks a free port."
         ),
     ] = PORT,
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help="The address to listen at. Beyond loopback, the whole network gives orders.",
+        ),
+    ] = LOOPBACK,
     name: Annotated[str, typer.Option("--vm-name", metavar="NAME", help="The VM's name.")] = "vm-spot",
     vm_id: Annotated[
         str | None, typer.Option("--vm-id", metavar="ID", help="The VM's id; a fixed one by default.")
@@ -92,7 +101,7 @@ def _serve(
     profile = VmProfile(name=name, priority=priority, eviction_policy=eviction_policy)
     if vm_id is not None:
         profile = replace(profile, vm_id=vm_id)
-    run_twin(TwinState(profile=profile), port=port, boot_id_file=boot_id_file, on_ready=_say_ready)
+    run_twin(TwinState(profile=profile), host=host, port=port, boot_id_file=boot_id_file, on_ready=_say_ready)
     say("the twin has ended")
 
 

@@ -30,6 +30,14 @@ def test_a_served_twin_says_where_it_is_and_ends_on_ctrl_c(
     assert twin.returncode == 0, err
 
 
+@pytest.mark.processes
+def test_a_twin_listens_where_it_is_told_to(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """A twin can be put at IMDS's own address, or any other that the machine has."""
+    twin = start("twin", "serve", "--port", "0", "--host", "127.0.0.2")
+    assert twin.stdout is not None
+    assert twin.stdout.readline().startswith("http://127.0.0.2:")
+
+
 @pytest.mark.parametrize(
     ("order", "event_type"),
     [
