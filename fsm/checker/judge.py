@@ -21,13 +21,22 @@ from fsm.checker.scene import (
     Slot,
 )
 from fsm.delivery import Delivery, Phase, Release, Taken
-from fsm.job import JobState, JobTrigger
+from fsm.job import ENDED, JobState, JobTrigger
 from fsm.promises import Promise
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Record, Status
 
 TERMINAL = (Status.DONE, Status.POISONED)
 ENDED_AS = {Status.DONE: 1, Status.POISONED: 2}
 """How `Scene.ended` names an end."""
+
+OUTCOMES = {
+    JobTrigger.FINISH: (JobState.COMPLETED,),
+    JobTrigger.FAIL: (JobState.RELEASED, JobState.POISONED),
+    JobTrigger.INTERRUPT: (JobState.RELEASED,),
+    JobTrigger.REJECT: (JobState.POISONED,),
+    JobTrigger.LOSE_LEASE: (JobState.ABANDONED,),
+}
+"""How a delivery may end once the proof of its ending is there."""
 
 
 class Breach(NamedTuple):
@@ -138,6 +147,8 @@ class Judge:
         breaches = []
         for one in taken:
             after = one.row.after(one.state_before)
+            if one.state_before not in ENDED and after not in OUTCOMES.get(one.trigger, tuple(JobState)):
+                breaches.append(Breach(Promise.ROW_BY_ROW, f"{one.trigger} leads to {after} by row {one.row.id}"))
             if after is JobState.RUNNING and one.state_before is JobState.RECEIVED and draining:
                 breaches.append(Breach(Promise.NO_WORK_AFTER_NOTICE, "a job begins in a drain"))
             if not self._proved(one, after, delivery, scene, out_of_time=out_of_time):
