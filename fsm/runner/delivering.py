@@ -193,8 +193,8 @@ class Delivering(JobControl):
     # -- what others tell it ----------------------------------------------------------------------------------------
 
     def interrupt_handler(self) -> None:
-        """Cancel the handler now: the drain's cutoff."""
-        if self._handler_scope is not None and not self._told:
+        """Cancel the handler now, at the cutoff of the drain, even if it was told by `Evicted` and stays on."""
+        if self._handler_scope is not None and not self._handler_scope.expired():
             self._told = True
             self._handler_scope.reschedule(asyncio.get_running_loop().time())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -551,6 +552,59 @@ def test_a_handler_that_hangs_fails_by_its_time_limit() -> None:
         await world.start(hangs).finish()
         assert world.record(job).status is Status.POISONED
         assert "longer than 3.0 s" in str(world.record(job).error)
+
+    virtually(main)
+
+
+def test_a_handler_that_stays_on_after_an_eviction_is_cancelled_at_the_cutoff() -> None:
+    """It swallows `Evicted` and goes on; its last checkpoint counts, and its job is released before the deadline."""
+
+    async def main() -> None:
+        world = World(settings=FOREVER)
+
+        async def staying(job: Job) -> Json:
+            try:
+                while True:
+                    await asyncio.sleep(0.1)
+                    await job.checkpoint("saved")
+            except Evicted:
+                await asyncio.sleep(10_000)
+            return None
+
+        (job,) = world.enqueue(1)
+        worker = world.start(staying)
+        await asyncio.sleep(2.5)
+        deadline_s = world.clock.monotonic_s() + 8
+        world.vm.notify("e1", not_before=world.clock.now() + timedelta(seconds=8))
+        await until(lambda: state_of(worker) is AppState.DRAINED, within_s=10.0)
+        assert world.clock.monotonic_s() < deadline_s
+        assert (world.record(job).status, world.record(job).progress) == (Status.RELEASED, '"saved"')
+        assert world.record(job).counts.evictions == 1
+        await worker.kill()
+
+    virtually(main)
+
+
+def test_an_eviction_finds_a_handler_that_is_slow_to_let_go_at_its_time_limit() -> None:
+    """A job that is being cancelled for its time limit when the drain's cutoff comes disturbs nobody, and failed."""
+
+    async def main() -> None:
+        world = World(settings=replace(FOREVER, job_timeout_s=5.0))
+
+        async def slow_to_let_go(_job: Job) -> Json:
+            try:
+                await asyncio.sleep(10_000)
+            finally:
+                await asyncio.sleep(4)
+            return None
+
+        (job,) = world.enqueue(1)
+        worker = world.start(slow_to_let_go)
+        await asyncio.sleep(2.5)
+        world.vm.notify("e1", not_before=world.clock.now() + timedelta(seconds=8))
+        await until(lambda: state_of(worker) is AppState.DRAINED, within_s=10.0)
+        assert world.record(job).counts.failures == 1
+        await worker.kill()
 
     virtually(main)
 
