@@ -91,3 +91,8 @@ async def misbehave(job: Job) -> Json:
         case _:
             pass
     return job.text
+
+
+async def modules(_job: Job) -> Json:
+    """Tell what the worker's process has imported."""
+    return list[Json](sorted(sys.modules))

@@ -11,7 +11,7 @@ import sqlite3
 import time
 import uuid
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,18 +186,24 @@ class AzuritePlace(Place):
         return self._recorder.history()
 
 
+def run_now(work: Coroutine[None, None, None]) -> None:
+    """Run a coroutine from plain code; `asyncio.run` would drop the loop that pytest-asyncio keeps."""
+    with closing(asyncio.new_event_loop()) as loop:
+        loop.run_until_complete(work)
+
+
 @contextmanager
-def sqlite_place(directory: Path) -> Iterator[SqlitePlace]:
-    """A fresh file in this directory, with the adapters' own tables."""
+def sqlite_place(directory: Path, *, history: bool = True) -> Iterator[SqlitePlace]:
+    """A fresh file in this directory, with the adapters' own tables; without `history` it keeps none."""
     place = SqlitePlace(directory / "jobs.db")
 
     async def create() -> None:
         async with open_storage(find_storage(place.queue_url, place.store_url)) as storage:
             await storage.create(on_azure=False)
 
-    with closing(asyncio.new_event_loop()) as loop:  # `asyncio.run` would drop the loop that pytest-asyncio keeps
-        loop.run_until_complete(create())
-    keep_history(directory / "jobs.db")
+    run_now(create())
+    if history:
+        keep_history(directory / "jobs.db")
     yield place
 
 
