@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Generic
 
 from fsm.application import APPLICATION, AppState
-from fsm.checker.joint import AppTable, JobTable, JointSearch, Machines, VmTable, explore_joint
+from fsm.checker.joint import AppTable, JobTable, Machines, VmTable
+from fsm.checker.joint_search import JointSearch, explore_joint
 from fsm.checker.report import Check, Finding
 from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, REJECTED, STORELESS
 from fsm.checker.search import Search

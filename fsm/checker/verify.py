@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fsm.application import APPLICATION
-from fsm.checker.joint import check_joint
+from fsm.checker.joint_search import check_joint
 from fsm.checker.mutants import check_all_mutants, check_reference_faults
 from fsm.checker.protocol import check_protocol, check_sabotages
 from fsm.checker.report import Check, Report

@@ -36,9 +36,10 @@ from fsm.delivery import (
     TimeUp,
     WriteRecord,
     Written,
+    advance,
     how_ended,
 )
-from fsm.job import ENDED, JobState
+from fsm.job import ENDED, JOB, JobState
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, End, Record, Status
 from tests.fsm.delivery_steps import (
     EARLIER,
@@ -679,6 +680,29 @@ def test_without_a_store_the_tenth_delivery_still_runs() -> None:
     hand = Hand(epoch=DEATHS_MAX, stored=False)
     hand.feed(Received())
     assert hand.state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(
+    "late",
+    [Written(version="v9"), Done(), Refused(), NoReply(), Renewed(), LeaseGone(), TimeUp(), Returned(result="1")],
+)
+def test_what_comes_after_the_end_changes_nothing(late: Event) -> None:
+    """Late replies, and handlers that outlive their delivery, are normal."""
+    hand = claimed()
+    hand.feed(LeaseGone())
+    ended, rows = hand.delivery, hand.rows
+    assert hand.feed(late) is None
+    assert (hand.delivery, hand.rows) == (ended, rows)
+
+
+def test_a_table_that_ends_a_proved_goal_nowhere_is_a_bug() -> None:
+    """The protocol follows the table, and stops where the table leaves it without a next step."""
+    rows = tuple(replace(row, dest=JobState.ABANDONED) if row.id == "J21" else row for row in JOB.rows)
+    delivery = claimed().delivery
+    decide = replace(JOB, rows=rows).row_for
+    writing = advance(delivery, Returned(result="1"), draining=False, decide=decide).delivery
+    with pytest.raises(AssertionError, match="led to Abandoned"):
+        advance(writing, Written(version="v3"), draining=False, decide=decide)
 
 
 # -- over all walks --------------------------------------------------------------------------------------------------

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from fsm.application import APPLICATION, AppRow, AppState
-from fsm.checker.joint import Machines, check_joint, explore_joint
+from fsm.checker.joint import Machines
+from fsm.checker.joint_search import check_joint, explore_joint
 from fsm.checker.report import Finding
 from fsm.job import JOB, JobState
 from fsm.promises import Promise
