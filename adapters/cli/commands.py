@@ -10,4 +10,5 @@ COMMANDS = (
     "doctor",
     "prune",
     "replay",
+    "verify",
 )
