@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from fsm.checker.report import Check, Finding
@@ -63,10 +63,10 @@ def check_protocol(*, deep: bool) -> Iterator[Check]:
         )
 
 
-def check_sabotages() -> Check:
+def check_sabotages(sabotages: Sequence[Sabotage] = SABOTAGES) -> Check:
     """Each rule broken in turn: what is not noticed is a finding."""
     findings, notes = [], []
-    for sabotage in SABOTAGES:
+    for sabotage in sabotages:
         trouble = caught(sabotage)
         named = f"rule {sabotage.rule}, {sabotage.name}"
         if trouble is None:
@@ -75,7 +75,7 @@ def check_sabotages() -> Check:
             notes.append(f"{named}: {trouble.promise}, {trouble.what} ({len(trouble.trace)} steps)")
     return Check(
         name="protocol: each rule broken",
-        counts={"sabotages": len(SABOTAGES), "caught": len(notes)},
+        counts={"sabotages": len(sabotages), "caught": len(notes)},
         findings=tuple(findings),
         notes=tuple(notes),
     )

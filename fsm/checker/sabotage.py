@@ -207,6 +207,11 @@ def _races_its_renewal(d: Delivery, event: Event, draining: bool) -> Step:  # no
     return step
 
 
+def _forgets_what_it_held_back(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    step = honest(d, event, draining)
+    return replace(step, call=None) if isinstance(event, Renewed) else step
+
+
 def _begins_in_a_drain(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
     return honest(d, event, draining and d.state is not JobState.RECEIVED)
 
@@ -281,6 +286,7 @@ SABOTAGES = (
     Sabotage(rule=5, name="an interruption is a failure", protocol=told(_interruption_is_failure)),
     Sabotage(rule=5, name="the dequeue count spends a budget", protocol=told(_dequeue_count_is_the_budget)),
     Sabotage(rule=6, name="a release races a renewal", protocol=_races_its_renewal),
+    Sabotage(rule=6, name="forgets a call that a renewal held back", protocol=_forgets_what_it_held_back),
     Sabotage(rule=6, name="deletes a message whose lease is lost", protocol=_deletes_what_it_lost),
     Sabotage(rule=7, name="begins in a drain", protocol=_begins_in_a_drain),
     Sabotage(rule=7, name="releases an interrupted job with a pause", protocol=_releases_with_a_pause),

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from fsm.checker.protocol import QUICK, caught, check_protocol, check_sabotages, explore
+from fsm.checker.protocol import QUICK, caught, check_sabotages, explore
 from fsm.checker.sabotage import SABOTAGES, Sabotage
-from fsm.checker.scenario import FRESH, STORELESS, Scenario
+from fsm.checker.scenario import FRESH, KILLING, STORELESS, Scenario
 from fsm.checker.search import Search
+from fsm.checker.stepper import honest
 from fsm.checker.world import World
+from fsm.delivery import Delivery, Event, Found, NoReply, Phase, Returned, Step, Written
 from fsm.job import JOB
 from fsm.promises import Promise
 from fsm.protocol_rules import RULES
+from fsm.record import Record
 from fsm.table import Verdict
 
 NOT_EXPLORED = {2, 8, 11}
@@ -86,14 +89,41 @@ def test_every_row_that_changes_a_state_is_taken_somewhere() -> None:
     assert working - taken == {"J12"}  # a delivery that drains unbegun takes the row of its begin, J1
 
 
-def test_the_quick_checks_hold_and_say_how_much_they_saw() -> None:
-    """What `verify` reports."""
-    checks = list(check_protocol(deep=False))
-    assert all(check.ok for check in checks)
-    assert all(check.counts["states"] > 500 for check in checks)
-    broken = check_sabotages()
-    assert broken.ok
-    assert broken.counts["caught"] == broken.counts["sabotages"] == len(broken.notes)
+def test_what_breaks_nothing_is_reported_as_not_noticed() -> None:
+    """The verdict on sabotages is not a foregone one."""
+    harmless = Sabotage(rule=1, name="does everything right", scenario=replace(FRESH, faults=0))
+    check = check_sabotages((harmless, SABOTAGES[0]))
+    assert [finding.what for finding in check.findings] == ["not noticed: rule 1, does everything right"]
+    assert check.counts == {"sabotages": 2, "caught": 1}
+
+
+def test_a_protocol_that_goes_round_in_circles_is_noticed() -> None:
+    """Progress is more than the absence of dead ends."""
+
+    def never_believes(delivery: Delivery, event: Event, draining: bool) -> Step:
+        if delivery.phase is Phase.WRITING and isinstance(event, Written):
+            event = NoReply()
+        if delivery.phase is Phase.READING_BACK and isinstance(event, Found):
+            event = replace(event, record=Record(epoch=delivery.epoch, owner=delivery.owner, error="not yet"))
+        return honest(delivery, event, draining)
+
+    outcome = Search(World(replace(KILLING, faults=0), protocol=never_believes)).run()
+    assert [trouble.what for trouble in outcome.troubles] == [
+        "from here the same things can happen again and again without a fault"
+    ]
+
+
+def test_an_event_that_the_protocol_does_not_know_is_noticed() -> None:
+    """An assertion of the protocol is a finding with its trace, not the end of the exploration."""
+
+    def forgets_returns(delivery: Delivery, event: Event, draining: bool) -> Step:
+        assert not isinstance(event, Returned), "no such thing"
+        return honest(delivery, event, draining)
+
+    outcome = Search(World(FRESH, protocol=forgets_returns)).run(stop_at_first=True)
+    trouble = next(one for one in outcome.troubles if one.promise == Promise.ROW_BY_ROW)
+    assert "no such thing" in trouble.what
+    assert trouble.trace == ("A receives the message (delivery 1).",)
 
 
 def test_without_a_store_promises_that_need_one_are_not_checked_but_nothing_is_lost() -> None:
