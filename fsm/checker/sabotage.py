@@ -30,6 +30,7 @@ from fsm.delivery import (
     ReadPresence,
     Received,
     Release,
+    Renewed,
     Returned,
     Step,
     TimeUp,
