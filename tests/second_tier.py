@@ -1,4 +1,4 @@
-"""The second tier of tests needs root and Debian packages: mandatory on the build server, skipped elsewhere, visibly."""
+"""The second tier of tests, for root and with Debian packages: run on the build server, skipped elsewhere, visibly."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
+from aiohttp import ClientConnectorCertificateError
 from azure.core.exceptions import AzureError, ClientAuthenticationError, HttpResponseError
 
 from fsm.errors import (
@@ -130,6 +131,8 @@ def error_code(error: AzureError) -> str:
 def _unanswered(error: AzureError, what: str) -> SpotfsmError:
     """No usable reply; or no request, because there is no token to send with it."""
     text = f"{what}: {' '.join(str(error).split()) or type(error).__name__}"
+    if isinstance(getattr(error, "inner_exception", None), ClientConnectorCertificateError):
+        text += "; SSL_CERT_FILE names authorities to believe"
     return DeniedError(text) if isinstance(error, ClientAuthenticationError) else ReplyLostError(text)
 
 

@@ -6,6 +6,7 @@ COMMANDS = (
     "status",
     "demo",
     "twin",
+    "dev",
     "draw",
     "doctor",
     "prune",

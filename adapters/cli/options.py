@@ -21,7 +21,7 @@ from fsm.messages import Encoding
 ADDRESSES = (
     "Addresses: sqlite:///FILE#NAME for a queue and sqlite:///FILE for a store (////FILE is absolute); on Azure "
     "https://ACCOUNT.queue.core.windows.net/NAME and https://ACCOUNT.blob.core.windows.net/CONTAINER; on Azurite "
-    "http://127.0.0.1:PORT/devstoreaccount1/NAME."
+    "http://127.0.0.1:PORT/devstoreaccount1/NAME, or https, with a token."
 )
 """For the end of a command's help."""
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+) *(?P<unit>ms|s|m|h|d|)")
