@@ -16,7 +16,7 @@ from typing import ClassVar
 from fsm.application import APPLICATION
 from fsm.errors import IllegalTransitionError
 from fsm.job import JOB, JobState
-from fsm.notices import EventsDocument, ScheduledEvent, Severity
+from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import Message
 from fsm.promises import Promise
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Record, Status
@@ -36,6 +36,7 @@ STARTED_S = 5.0
 """A reclaiming event that has started is given this long."""
 DRAIN_S_MIN = 1.0
 """However late a notice is, a worker may use this long."""
+RECLAIMING = ("Preempt", "Terminate", "Reboot", "Redeploy")
 GRACE_S = 1.0
 """Calls in flight at the deadline may take this long to be given up."""
 
@@ -210,7 +211,7 @@ class Told:
             if self.standing:
                 self.standing, self.deadline_s = frozenset(), math.inf
             return
-        naming = [e for e in document.events if e.severity is Severity.RECLAIM and e.names(process.vm_name)]
+        naming = [e for e in document.events if e.event_type in RECLAIMING and process.vm_name in e.resources]
         if naming and not self.standing:
             self.since_s, self.deadline_s = now_s, math.inf
         self.standing = frozenset(event.event_id for event in naming)

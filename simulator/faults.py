@@ -57,6 +57,7 @@ class FaultPlan:
         death: the worker's process is killed while its VM goes on.
         stop: the worker's process gets SIGTERM, and SIGKILL if it does not listen.
         clock_jump: the VM's wall clock jumps by up to `clock_jump_s_max`, either way.
+        latency_s_max: every call of the queue and the store travels for up to this, each way.
         clock_skew_s_max: VMs' wall clocks differ by up to this from the start.
         evicted_at_start: the VM is taken within 5 s of its start.
         evicted_recovering: the VM is taken within 2 s of the start of its worker.
@@ -89,6 +90,7 @@ class FaultPlan:
     evicted_recovering: float = _share("per start")
     drought: float = _share("per run")
     price_spike: float = _share("per run")
+    latency_s_max: float = _seconds(0.0)
     slow_s_max: float = _seconds(30.0)
     write_late_s_max: float = _seconds(90.0)
     write_torn_s_max: float = _seconds(5.0)
@@ -113,31 +115,44 @@ RATES: Final = tuple(name for name, unit in UNITS.items() if "hour" in unit)
 
 _STRENGTHS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {
-        "per call": (0.002, 0.01, 0.05),
+        "per call": (0.002, 0.02, 0.1),
         "per write": (0.01, 0.1),
-        "per delivery": (0.02, 0.2),
+        "per delivery": (0.02, 0.2, 0.6),
         "per poll": (0.01, 0.2, 0.8),
         "per hour and VM": (2.0, 10.0, 40.0),
         "per start": (0.2, 0.5),
         "per run": (1.0,),
+        "slow": (0.05, 0.2, 0.5),
     }
 )
 
 
+_THEMES: Final[tuple[frozenset[str], ...]] = (
+    frozenset(),
+    frozenset({"lease_short", "slow", "freeze", "write_late"}),
+    frozenset({"request_reset", "reply_reset", "request_stuck", "reply_stuck", "throttled", "write_torn"}),
+    frozenset({"imds_silent", "imds_wrong", "imds_late", "imds_outage", "notice_withdrawn", "notice_foreign"}),
+    frozenset({"kill_before", "kill_after", "death", "stop", "evicted_at_start", "evicted_recovering"}),
+)
+"""Faults that make one another worse: zombies, a bad network, bad news, and sudden ends."""
+
+
 def drawn(random: Random, *, run_s: float) -> FaultPlan:
-    """A mix for a run of this length: each fault is off, or strong enough to matter."""
-    share_on = random.choice((0.0, 0.15, 0.3, 0.5))
+    """A mix for a run of this length: each fault is off, or strong enough to matter; a theme is nearly all on."""
+    share_on = random.choice((0.0, 0.1, 0.25))
+    theme = random.choice(_THEMES) if share_on else _THEMES[0]
     plan = FaultPlan(
-        slow_s_max=random.choice((2.0, 30.0)),
+        latency_s_max=random.choice((0.0, 0.02, 2.0)) if share_on else 0.0,
+        slow_s_max=random.choice((2.0, 9.0, 30.0)),
         freeze_s_max=random.choice((5.0, 90.0)),
         clock_skew_s_max=random.choice((0.0, 0.0, 0.5, 20.0)) if share_on else 0.0,
         drought_s=run_s / 3,
         price_spike_s=run_s / 3,
     )
     chosen = {
-        name: random.choice(_STRENGTHS[UNITS[name]])
+        name: random.choice(_STRENGTHS.get(name) or _STRENGTHS[UNITS[name]])
         for name in (*PROBABILITIES, *RATES)
-        if random.random() < share_on * (0.4 if UNITS[name] == "per run" else 1.0)
+        if random.random() < (0.8 if name in theme else share_on)
     }
     return replace(plan, **chosen)
 
@@ -193,8 +208,9 @@ class Injector:
         choices = self._choices.get(call)
         if choices is None:
             choices = self._choices[call] = self._choices_of(call)
+        latency_s = self._plan.latency_s_max if call.startswith(_QUEUE_AND_STORE) else 0.0
         if not choices:
-            return None
+            return self._late(latency_s)
         draw = self._random.random()
         for until, make, name in choices:
             if draw < until:
@@ -204,7 +220,13 @@ class Injector:
                     return Fault(reply_s=math.inf, arrived=die)
                 die()
                 return REQUEST_LOST
-        return None
+        return self._late(latency_s)
+
+    def _late(self, most_s: float) -> Fault | None:
+        """What latency does to a call."""
+        if most_s <= 0:
+            return None
+        return Fault(request_s=self._random.uniform(0.0, most_s), reply_s=self._random.uniform(0.0, most_s))
 
     def _choices_of(self, call: str) -> tuple[tuple[float, MakeFault | None, str], ...]:
         """The faults that this call can have, with cumulated probabilities."""
@@ -226,9 +248,9 @@ class Injector:
         return tuple(choices)
 
     def short_lease(self) -> float:
-        """The share of a lease that the queue keeps to."""
+        """The share of a lease that the queue keeps to; often next to nothing, as if it delivered twice."""
         plan = self._plan
-        return self._random.random() if plan.lease_short and self._random.random() < plan.lease_short else 1.0
+        return self._random.random() ** 3 if plan.lease_short and self._random.random() < plan.lease_short else 1.0
 
     def tear_s(self) -> float:
         """For how long a write is torn."""

@@ -81,6 +81,10 @@ class Process:
     def alive(self) -> bool:
         return self.ending is None
 
+    def is_dead(self) -> bool:
+        """Whether it was killed, at this moment; it may be after any await."""
+        return self.life.dead
+
     def die(self, ending: Ending = Ending.DIED) -> None:
         """SIGKILL, or the VM is gone: from now on nothing it does reaches the world, its `finally` blocks included."""
         if self.ending is None:

@@ -112,6 +112,8 @@ class _Handlers(JobRunner):
         task = Task.read(job.text)
         done = 0 if job.progress is None else int(job.progress)
         process = self._whose()
+        if process.life.dead:  # killed while its claim was on the way: whoever is dead begins nothing
+            raise asyncio.CancelledError
         now_s = self._world.clock.monotonic_s
         run = Run(job=job.job_id, epoch=job.attempt, process=process, began_s=now_s(), resumed_from=done, done=done)
         self._world.panel.run_began(run)
@@ -121,7 +123,7 @@ class _Handlers(JobRunner):
             run.end = RunEnd.FAILED
             raise
         except (Evicted, asyncio.CancelledError):
-            run.end = RunEnd.KILLED if process.life.dead else RunEnd.INTERRUPTED
+            run.end = RunEnd.KILLED if process.is_dead() else RunEnd.INTERRUPTED
             raise
         else:
             run.end = RunEnd.FINISHED

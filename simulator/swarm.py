@@ -1,0 +1,226 @@
+"""Swarms: short worlds drawn from a seed, each with its own mix; and what is said when one of them breaks a promise.
+
+A failing run is told by its seed and by what was drawn; it is replayed by one command, and shrunk: fewer jobs, fewer
+VMs, fewer faults and a shorter horizon, as long as the same promise still breaks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, is_dataclass, replace
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from fsm.promises import Promise
+from fsm.spot_vm import PAY_AS_YOU_GO, Policy
+from simulator.faults import NO_FAULTS, drawn
+from simulator.result import SimulationResult
+from simulator.scenario import (
+    Action,
+    ConstantMarket,
+    Length,
+    OperatorPlan,
+    Scenario,
+    StochasticMarket,
+    VmPlan,
+    WorkerPlan,
+    WorkloadPlan,
+)
+
+SWARM: Final = "swarm"
+"""The name under which `spotfsm simulate` draws a scenario from its seed."""
+SHRINK_RUNS_MAX: Final = 60
+
+
+def drawn_scenario(seed: int) -> Scenario:
+    """A short world of its own for each seed: some 20 simulated minutes of faults, then calm."""
+    draw = Random(f"{seed}/swarm")  # noqa: S311 -- a simulation is to be repeatable, not secret
+    horizon_s = draw.choice((600.0, 1200.0))
+    unit_s = draw.choice((0.1, 1.0, 5.0))
+    service_s = unit_s * draw.choice((1, 5, 30))
+    faults = drawn(draw, run_s=horizon_s)
+    jobs = draw.randint(1, 30)
+    # Deliveries that overlap are rare by chance; where leases are short and calls slow, many workers wait for each job.
+    overlapping = bool(faults.lease_short and faults.slow)
+    return Scenario(
+        name=SWARM,
+        about=f"drawn from seed {seed}",
+        horizon_s=horizon_s,
+        calm_s_max=20_000.0,
+        market=_drawn_market(draw),
+        vms=(_drawn_vms(draw, least=3 if overlapping else 1),),
+        operator=OperatorPlan(
+            action=draw.choice((Action.RESTART, Action.REDEPLOY, Action.RECREATE)),
+            first_pause_s=draw.choice((1.0, 30.0)),
+            pause_s_max=120.0,
+        ),
+        workload=WorkloadPlan(
+            jobs=30 if overlapping else jobs,
+            every_s=draw.choice((5.0, 15.0) if overlapping else (0.0, 0.0, 5.0, 30.0)),
+            service_s=service_s,
+            service=draw.choice(tuple(Length)),
+            unit_s=unit_s,
+            checkpoint_every_s=draw.choice((0.0, unit_s, unit_s * 4)),
+            checkpoint_s=draw.choice((0.0, 0.0, unit_s)),
+            poison=draw.choice((0.0, 0.0, 0.0, 0.1)),
+            failing=draw.choice((0.0, 0.0, 0.02)),
+        ),
+        worker=WorkerPlan(
+            store=draw.random() < 0.85,
+            concurrency=draw.choice((1, 3, 16)),
+            visibility_timeout_s=draw.choice((5.0, 20.0, 60.0)),
+            idle_poll_s_max=0.5 if overlapping else draw.choice((0.5, 5.0)),
+            call_timeout_s=10.0 if overlapping else draw.choice((1.0, 10.0)),
+            acknowledge=draw.random() < 0.3,
+        ),
+        faults=faults,
+    )
+
+
+def _drawn_market(draw: Random) -> ConstantMarket | StochasticMarket:
+    if draw.random() < 0.5:
+        return ConstantMarket()
+    return StochasticMarket(
+        tick_s=60.0,
+        price_deviation=draw.choice((0.0, 0.05)),
+        capacity_down=draw.choice((0.0, 0.05, 0.2)),
+        capacity_up=draw.choice((0.2, 0.5)),
+        daily=draw.choice((0.0, 1.0)),
+    )
+
+
+def _drawn_vms(draw: Random, *, least: int) -> VmPlan:
+    return VmPlan(
+        count=max(least, draw.choice((1, 2, 3, 4))),
+        max_price_usd_per_h=draw.choice((PAY_AS_YOU_GO, Decimal("0.041"))),
+        policy=draw.choice(tuple(Policy)),
+        evictions_per_h=draw.choice((0.0, 6.0, 30.0, 120.0)),
+        outage_s=draw.choice((1.0, 60.0)),
+        announced=draw.choice((0.0, 0.5, 1.0)),
+        notice_s_max=draw.choice((0.0, 5.0, 30.0)),
+        early=draw.choice((0.0, 0.5)),
+        boot_s=draw.choice((0.0, 10.0)),
+    )
+
+
+# -- what is said of a failing run ------------------------------------------------------------------------------------
+
+
+def drawn_options(scenario: Scenario) -> str:
+    """What differs from the defaults, one option a line, by its key in a scenario file."""
+    return "\n".join(f"{key} = {value}" for key, value in _options("", scenario, Scenario()))
+
+
+def _options(prefix: str, value: object, default: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, tuple) and value and is_dataclass(value[0]):
+        for number, one in enumerate(value):
+            yield from _options(f"{prefix}.{number}", one, type(one)() if isinstance(one, VmPlan) else None)
+    elif is_dataclass(value):
+        comparable = type(default) is type(value)
+        if not comparable:
+            yield f"{prefix}.kind", type(value).__name__
+        for field in fields(value):
+            key = f"{prefix}.{field.name}" if prefix else field.name
+            other = getattr(default, field.name) if comparable else None
+            yield from _options(key, getattr(value, field.name), other)
+    elif value != default and value is not None:
+        yield prefix, value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """A run that broke a promise, and the shortest one found that breaks it too.
+
+    Attributes:
+        tried: how many runs the shrinking took.
+    """
+
+    result: SimulationResult
+    shrunk: SimulationResult
+    tried: int
+
+    def __str__(self) -> str:
+        scenario, shrunk = self.result.scenario, self.shrunk.scenario
+        size = f"{shrunk.workload.jobs} jobs, {vm_count(shrunk)} VMs, {shrunk.horizon_s:g} s of faults"
+        return "\n".join(
+            (
+                f"seed {self.result.seed} of scenario {scenario.name!r} breaks a promise.",
+                "Drawn:",
+                drawn_options(scenario),
+                "",
+                *(str(violation) for violation in self.result.violations),
+                "",
+                f"Shrunk in {self.tried} runs to {size}:",
+                drawn_options(shrunk),
+                *(str(violation) for violation in self.shrunk.violations),
+                "",
+                f"Replay: {replay_command(self.result)}",
+            )
+        )
+
+
+def replay_command(result: SimulationResult) -> str:
+    """The one command that runs this again."""
+    return f"spotfsm simulate {result.scenario.name} --seed {result.seed}"
+
+
+def vm_count(scenario: Scenario) -> int:
+    return sum(plan.count for plan in scenario.vms)
+
+
+# -- shrinking --------------------------------------------------------------------------------------------------------
+
+Run = Callable[[Scenario], SimulationResult]
+
+
+def shrink(result: SimulationResult, run: Run, *, runs_max: int = SHRINK_RUNS_MAX) -> Failure:
+    """Look for a smaller scenario that breaks one of the same promises, greedily.
+
+    Args:
+        result: of the run that failed.
+        run: runs a scenario with the same seed.
+        runs_max: how many runs may be spent.
+    """
+    broken, smallest, tried = _broken(result), result, 0
+    shrinking = True
+    while shrinking:
+        shrinking = False
+        for candidate in _smaller(smallest.scenario):
+            if tried == runs_max:
+                return Failure(result=result, shrunk=smallest, tried=tried)
+            tried += 1
+            attempt = run(candidate)
+            if _broken(attempt) & broken:
+                smallest, shrinking = attempt, True
+                break
+    return Failure(result=result, shrunk=smallest, tried=tried)
+
+
+def _broken(result: SimulationResult) -> set[Promise]:
+    return {violation.promise for violation in result.violations}
+
+
+def _smaller(scenario: Scenario) -> Iterator[Scenario]:
+    """Scenarios that are smaller by one step, the biggest steps first."""
+    workload, faults = scenario.workload, scenario.faults
+    if faults.drawn_options:
+        yield replace(scenario, faults=NO_FAULTS)
+    if workload.jobs > 1:
+        yield replace(scenario, workload=replace(workload, jobs=1))
+        yield replace(scenario, workload=replace(workload, jobs=workload.jobs // 2))
+    if vm_count(scenario) > 1:
+        yield replace(scenario, vms=(replace(scenario.vms[0], count=1),))
+    if len(scenario.script) > 1:
+        for at in range(len(scenario.script)):
+            yield replace(scenario, script=(*scenario.script[:at], *scenario.script[at + 1 :]))
+    if not isinstance(scenario.market, ConstantMarket):
+        yield replace(scenario, market=ConstantMarket())
+    if any(plan.evictions_per_h for plan in scenario.vms):
+        yield replace(scenario, vms=tuple(replace(plan, evictions_per_h=0.0) for plan in scenario.vms))
+    for name in faults.drawn_options:
+        yield replace(scenario, faults=replace(faults, **{name: getattr(NO_FAULTS, name)}))
+    if workload.poison or workload.failing:
+        yield replace(scenario, workload=replace(workload, poison=0.0, failing=0.0))
+    if scenario.horizon_s > 60:
+        yield replace(scenario, horizon_s=scenario.horizon_s / 2)

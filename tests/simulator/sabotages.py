@@ -1,0 +1,278 @@
+"""Workers that are broken on purpose: each breaks one rule that a promise rests on, and a checker has to notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import pytest
+
+import fsm.delivery
+from fsm.delivery import Call, Delivery, Event, Found, PutPoison, Release, Step, WriteRecord, Written
+from fsm.delivery import Done as CallDone
+from fsm.errors import PlatformError
+from fsm.notices import EventsDocument, ScheduledEvent
+from fsm.ports import ScheduledEvents
+from fsm.promises import Promise
+from fsm.record import End, Owner, Presence, Record, Status
+from fsm.runner import Ports, Worker, WorkerSettings
+from fsm.runner.delivering import Delivering
+from fsm.runner.situation import Situation
+from fsm.runner.workplace import Workplace
+from simulator.store import SimulatedStore
+from simulator.world import MakeWorker
+
+Patch = pytest.MonkeyPatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sabotage:
+    """One way to break the worker.
+
+    Attributes:
+        caught_by: the promises of which one must be seen to break.
+        make_worker: a worker with sabotaged ports.
+        patch: or what is changed in the core.
+    """
+
+    name: str
+    caught_by: frozenset[Promise]
+    make_worker: MakeWorker = Worker
+    patch: Callable[[Patch], None] = lambda _patch: None
+
+
+# -- sabotaged ports --------------------------------------------------------------------------------------------------
+
+
+class _UnfencedStore(SimulatedStore):
+    """Writes over whatever is there."""
+
+    async def write(
+        self,
+        queue: str,
+        message_id: str,
+        record: Record,
+        *,
+        expected: str | None,  # noqa: ARG002 -- not to look at it is the sabotage
+        timeout_s: float,
+    ) -> str:
+        def write_over() -> str:
+            kept = self._service._records.get((queue, message_id))
+            version = None if kept is None else kept.version
+            return self._service.write(queue, message_id, record, expected=version)
+
+        return await self._perform("write", write_over, timeout_s)
+
+
+class _ErrorsAreNoEvents(ScheduledEvents):
+    """Takes a poll that failed for a document without events."""
+
+    def __init__(self, inner: ScheduledEvents) -> None:
+        self._inner = inner
+
+    async def poll(self, *, timeout_s: float) -> EventsDocument:
+        try:
+            return await self._inner.poll(timeout_s=timeout_s)
+        except PlatformError:
+            return EventsDocument(incarnation=-1, events=())
+
+    async def acknowledge(self, event_id: str, *, timeout_s: float) -> None:
+        await self._inner.acknowledge(event_id, timeout_s=timeout_s)
+
+
+class _NoticesStay(_ErrorsAreNoEvents):
+    """Never forgets a notice."""
+
+    def __init__(self, inner: ScheduledEvents) -> None:
+        super().__init__(inner)
+        self._seen: dict[str, ScheduledEvent] = {}
+
+    async def poll(self, *, timeout_s: float) -> EventsDocument:
+        document = await self._inner.poll(timeout_s=timeout_s)
+        self._seen.update({event.event_id: event for event in document.events})
+        return EventsDocument(incarnation=document.incarnation, events=tuple(self._seen.values()))
+
+
+def _unfenced(ports: Ports, settings: WorkerSettings) -> Worker:
+    store = ports.store
+    if isinstance(store, SimulatedStore):
+        store = _UnfencedStore(store._service, faults=store._faults)
+    return Worker(replace(ports, store=store), settings)
+
+
+def _errors_are_no_events(ports: Ports, settings: WorkerSettings) -> Worker:
+    return Worker(replace(ports, events=_ErrorsAreNoEvents(ports.events)), settings)
+
+
+def _notices_stay(ports: Ports, settings: WorkerSettings) -> Worker:
+    return Worker(replace(ports, events=_NoticesStay(ports.events)), settings)
+
+
+class _AcknowledgesFirst(Worker):
+    """Lets the event start, and drains then."""
+
+    async def _drain(self, place: Workplace) -> None:
+        for notice in self._situation.notices.reclaiming:
+            try:
+                await self._ports.events.acknowledge(notice.event.event_id, timeout_s=1.0)
+            except PlatformError as exc:
+                place.note_failure("acknowledge", None, exc)
+        await super()._drain(place)
+
+
+class _DrainsForEver(Worker):
+    """Lets every handler finish, however late it is."""
+
+    async def _drain(self, place: Workplace) -> None:
+        while not self._all_settled():
+            await self._situation.anything()
+        await super()._drain(place)
+
+
+# -- sabotaged core ---------------------------------------------------------------------------------------------------
+
+_perform = Delivering._perform
+_consider = fsm.delivery._Stepper._consider
+_how_ended = fsm.delivery.how_ended
+
+
+async def _delete_then_record(self: Delivering, call: Call) -> Event:
+    if isinstance(call, WriteRecord) and call.record.status is Status.DONE:
+        await _perform(self, fsm.delivery.Delete())
+    return await _perform(self, call)
+
+
+async def _poison_unmarked(self: Delivering, call: Call) -> Event:
+    if isinstance(call, WriteRecord) and call.record.status is Status.POISONED:
+        return Written(version=call.expected or "0")
+    return await _perform(self, call)
+
+
+async def _never_put(self: Delivering, call: Call) -> Event:
+    return CallDone() if isinstance(call, PutPoison) else await _perform(self, call)
+
+
+async def _never_release(self: Delivering, call: Call) -> Event:
+    return CallDone() if isinstance(call, Release) else await _perform(self, call)
+
+
+async def _never_renew(self: Delivering) -> None:
+    """Let the lease run out."""
+
+
+async def _save_nothing(self: Delivering, progress: str) -> None:
+    """Say that it is saved."""
+
+
+def _claim_over_newer(self: fsm.delivery._Stepper, d: Delivery, found: Found, **read: object) -> Step:
+    record = found.record
+    if record is not None and record.status is Status.OPEN and record.epoch >= d.epoch and record.owner != d.owner:
+        found = Found(record=replace(record, epoch=d.epoch - 1), version=found.version)
+    presence = read.get("presence")
+    assert presence is None or isinstance(presence, Presence)
+    return _consider(self, d, found, presence=presence, presence_read=bool(read["presence_read"]))
+
+
+def _evictions_are_failures(owner: Owner, presence: Presence | None) -> End:
+    end = _how_ended(owner, presence)
+    return End.FAILURE if end is End.EVICTION else end
+
+
+def _lapses_are_deaths(owner: Owner, presence: Presence | None) -> End:
+    end = _how_ended(owner, presence)
+    return End.DEATH if end is End.LAPSE else end
+
+
+def _count_again(self: Record, end: End) -> Record:
+    return replace(self, counts=self.counts.plus(end), counted_epoch=self.epoch)
+
+
+def _patched(target: type | object, name: str, value: object) -> Callable[[Patch], None]:
+    return lambda patch: patch.setattr(target, name, value)
+
+
+P = Promise
+SABOTAGES = (
+    Sabotage(
+        name="no fence",
+        caught_by=frozenset({P.PROGRESS_NEVER_BACK, P.NO_EFFECT_TWICE}),
+        make_worker=_unfenced,
+    ),
+    Sabotage(
+        name="delete before record",
+        caught_by=frozenset({P.NOTHING_LOST}),
+        patch=_patched(Delivering, "_perform", _delete_then_record),
+    ),
+    Sabotage(
+        name="acknowledge before drained",
+        caught_by=frozenset({P.DRAINED_IN_TIME}),
+        make_worker=_AcknowledgesFirst,
+    ),
+    Sabotage(name="drain without a deadline", caught_by=frozenset({P.DRAINED_IN_TIME}), make_worker=_DrainsForEver),
+    Sabotage(
+        name="evictions counted as failures",
+        caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        patch=_patched(fsm.delivery, "how_ended", _evictions_are_failures),
+    ),
+    Sabotage(
+        name="lapses counted as deaths",
+        caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        patch=_patched(fsm.delivery, "how_ended", _lapses_are_deaths),
+    ),
+    Sabotage(
+        name="counts not tagged with their epoch",
+        caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        patch=_patched(Record, "ended", _count_again),
+    ),
+    Sabotage(
+        name="renewal skipped",
+        caught_by=frozenset({P.NOTHING_LOST, P.ALWAYS_COMES_BACK}),
+        patch=_patched(Delivering, "renew", _never_renew),
+    ),
+    Sabotage(
+        name="notice of another VM obeyed",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        patch=_patched(ScheduledEvent, "names", lambda _self, _name: True),
+    ),
+    Sabotage(
+        name="error read as no event",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        make_worker=_errors_are_no_events,
+    ),
+    Sabotage(name="withdrawn notice ignored", caught_by=frozenset({P.ALWAYS_COMES_BACK}), make_worker=_notices_stay),
+    Sabotage(
+        name="work after a notice",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        patch=_patched(Situation, "working", property(lambda _self: True)),
+    ),
+    Sabotage(
+        name="late claim over a newer delivery",
+        caught_by=frozenset({P.PROGRESS_NEVER_BACK}),
+        patch=_patched(fsm.delivery._Stepper, "_consider", _claim_over_newer),
+    ),
+    Sabotage(
+        name="interrupted job not released",
+        caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        patch=_patched(Delivering, "_perform", _never_release),
+    ),
+    Sabotage(
+        name="poison without its mark",
+        caught_by=frozenset({P.NOTHING_LOST}),
+        patch=_patched(Delivering, "_perform", _poison_unmarked),
+    ),
+    Sabotage(
+        name="poison never put",
+        caught_by=frozenset({P.NOTHING_LOST}),
+        patch=_patched(Delivering, "_perform", _never_put),
+    ),
+    Sabotage(
+        name="checkpoint not saved",
+        caught_by=frozenset({P.PROGRESS_NEVER_BACK}),
+        patch=_patched(Delivering, "checkpoint", _save_nothing),
+    ),
+    Sabotage(
+        name="rows not journaled",
+        caught_by=frozenset({P.ROW_BY_ROW}),
+        patch=_patched(Delivering, "_note", lambda _self, _taken: None),
+    ),
+)

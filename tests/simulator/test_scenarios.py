@@ -1,0 +1,112 @@
+"""The scenarios that ship: each loads, runs, keeps every promise and meets its own expectations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from fsm.errors import ConfigurationError
+from simulator.faults import UNITS, FaultPlan
+from simulator.loading import load_scenario, parse_scenario, shipped_names, variants, with_option
+from simulator.scenario import Scenario
+from simulator.simulation import simulate
+
+
+def _all_variants() -> list[tuple[str, Mapping[str, str], Scenario]]:
+    return [
+        (name, values, scenario)
+        for name in shipped_names()
+        for values, scenario in variants(load_scenario(name).scenario)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "scenario"),
+    [(values, scenario) for _, values, scenario in _all_variants()],
+    ids=[" ".join((name, *values.values())) for name, values, _ in _all_variants()],
+)
+def test_a_scenario_that_ships_meets_its_expectations(values: Mapping[str, str], scenario: Scenario) -> None:
+    """It breaks no promise and misses no expectation, in every variant of its sweep."""
+    result = simulate(scenario, 0)
+    assert not result.violations, [str(violation) for violation in result.violations]
+    assert not result.missed, (values, result.missed)
+
+
+def test_at_least_twelve_ship_and_each_says_what_it_is_about() -> None:
+    """An architect finds the situations they would ask about, each told in one sentence."""
+    assert len(shipped_names()) >= 12
+    for name in shipped_names():
+        assert load_scenario(name).scenario.about.endswith("."), name
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("horizon_s =", "not a TOML file"),
+        ("horizont_s = 3", "horizont_s: there is no such key"),
+        ("horizon_s = true", "horizon_s: True is not a number"),
+        ('horizon_s = "soon"', "horizon_s: 'soon' is not a duration"),
+        ("horizon_s = 0", "horizon_s: 0 is below 1"),
+        ("[market]\nkind = 'lunar'", "market.kind: 'lunar' is no kind of market"),
+        ("[market]\nkind = 'schedule'\nmoments = []", "market.moments: the first moment is not at 0"),
+        ("[[vms]]\npolicy = 'Keep'", "vms[0].policy: 'Keep' is none of its values"),
+        ("[[vms]]\nmax_price_usd_per_h = 0", "vms.max_price_usd_per_h: a max price is -1 or above 0"),
+        ("[[vms]]\nmax_price_usd_per_h = 'much'", "vms[0].max_price_usd_per_h: 'much' is not an amount of money"),
+        ("[[vms]]\ncount = 1.5", "vms[0].count: 1.5 is not of type int"),
+        ("[[vms]]\n[[vms]]", "vms: two groups of VMs have one name"),
+        ("vms = []", "vms: there is no VM"),
+        ("vms = 3", "vms: a list is expected, not 3"),
+        ("[workload]\npoison = 1.5", "workload.poison: 1.5 is above 1"),
+        ("faults = 1", "faults: a table is expected, not 1"),
+        ("[[script]]\ndo = 'evict'", "script[0].at_s: this key is missing"),
+    ],
+)
+def test_a_wrong_scenario_is_told_in_one_line(text: str, complaint: str) -> None:
+    """The message names the file, the key and what was expected."""
+    with pytest.raises(ConfigurationError) as caught:
+        parse_scenario(text, where="mine.toml")
+    message = str(caught.value)
+    assert message.startswith("mine.toml: ")
+    assert complaint in message.removeprefix("mine.toml: ") or complaint in message
+    assert "\n" not in message.removesuffix("\n")
+
+
+def test_durations_are_numbers_or_words() -> None:
+    """`90`, "90s" and "1.5m" are the same time."""
+    for text in ("90", '"90s"', '"1.5m"'):
+        assert parse_scenario(f"horizon_s = {text}", where="mine.toml").horizon_s == 90.0
+
+
+def test_an_unknown_scenario_names_the_known_ones() -> None:
+    """Whoever misspells a name sees all names."""
+    with pytest.raises(ConfigurationError, match="price-spike"):
+        load_scenario("price-spice")
+
+
+def test_options_can_be_changed_by_their_key() -> None:
+    """A sweep changes any key, in every group of VMs, and refuses what does not fit."""
+    scenario = with_option(Scenario(), "vms.count", 3)
+    assert [plan.count for plan in scenario.vms] == [3]
+    assert with_option(Scenario(), "faults.slow", 0.5).faults == FaultPlan(slow=0.5)
+    with pytest.raises(ConfigurationError, match=r"faults\.slow: 2 is above 1"):
+        with_option(Scenario(), "faults.slow", 2)
+    with pytest.raises(ConfigurationError, match="there is no key 'slowness'"):
+        with_option(Scenario(), "faults.slowness", 2)
+
+
+def test_expectations_decide() -> None:
+    """A run that misses what its scenario expects is not ok, and says what was found."""
+    scenario = load_scenario("price-spike").scenario
+    wrong = replace(scenario, expect=replace(scenario.expect, completed=41, evictions_max=0))
+    result = simulate(wrong, 0)
+    assert result.missed == ("completed: 41 expected, 40 found", "evictions: at most 0 expected, 1 found")
+    assert not result.ok
+
+
+def test_every_fault_has_a_unit() -> None:
+    """Nothing goes wrong at a rate that nobody can read."""
+    assert set(UNITS.values()) == {
+        "per call", "per write", "per delivery", "per poll", "per hour and VM", "per start", "per run", "s",
+    }  # fmt: skip
