@@ -57,6 +57,7 @@ def test_twenty_jobs_are_worked_to_the_end(spotfsm: Command, jobs: str) -> None:
     assert status == {
         "queue": "jobs",
         "queued": 0,
+        "expiring": 0,
         "poisoned": 0,
         "running": 0,
         "released": 0,
