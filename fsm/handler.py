@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypeAlias
 
+from fsm.errors import Evicted
 from fsm.ports import JobControl, JobInput
 from fsm.record import canonical
 
@@ -21,7 +22,10 @@ class Job:
         progress: the last checkpoint, any JSON value; None on a first run.
         attempt: how often the message has been delivered, this time included.
         evictions: how many earlier runs an eviction ended.
+        Evicted: what `checkpoint` raises; here so that a handler can name it without importing anything.
     """
+
+    Evicted = Evicted
 
     def __init__(self, given: JobInput, control: JobControl) -> None:
         self._control = control

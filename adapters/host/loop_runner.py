@@ -6,17 +6,15 @@ import asyncio
 import importlib
 import inspect
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from adapters.host.outcome import in_one_line, result_text
 from fsm.errors import ConfigurationError, Evicted, HandlerFailedError
 from fsm.handler import Job, Json
 from fsm.ports import JobControl, JobInput, JobRunner
-from fsm.record import canonical
 
 Handler = Callable[[Job], Awaitable[Json]]
-ERROR_CHARS_MAX = 2000
 
 
 class LoopRunner(JobRunner):
@@ -38,28 +36,32 @@ class LoopRunner(JobRunner):
         except SystemExit as exc:
             raise HandlerFailedError(f"the handler called sys.exit({exc.code!r})") from exc
         except BaseException as exc:
-            raise HandlerFailedError(_in_one_line(exc)) from exc
-        try:
-            return canonical(result)
-        except (TypeError, ValueError) as exc:
-            raise HandlerFailedError(f"the handler's result is not JSON: {exc}") from exc
+            raise HandlerFailedError(in_one_line(exc)) from exc
+        return result_text(result)
 
     async def close(self) -> None:
         """Nothing outlives `run`."""
 
 
-def _in_one_line(error: BaseException) -> str:
-    """The error and where it was raised, bounded."""
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"[:ERROR_CHARS_MAX]
-
-
 def load_handler(name: str) -> Handler:
-    """Import `module:function`; the working directory is searched first.
+    """Import a coroutine function, `module:function`; the working directory is searched first.
 
     Raises:
         ConfigurationError: it cannot be imported, is not there, or is not a coroutine function.
+    """
+    handler = import_function(name)
+    if not inspect.iscoroutinefunction(handler):
+        remedy = "Write it as `async def`; a plain function runs in a process of its own, and not here."
+        raise ConfigurationError("--handler", f"{name!r} is not a coroutine function", remedy)
+    loaded: Handler = handler
+    return loaded
+
+
+def import_function(name: str) -> Callable[..., object]:
+    """Import `module:function`, of whatever kind; the working directory is searched first.
+
+    Raises:
+        ConfigurationError: it cannot be imported, is not there, or cannot be called as a handler is.
     """
     module_name, colon, function_name = name.partition(":")
     if not (colon and module_name and function_name):
@@ -72,13 +74,13 @@ def load_handler(name: str) -> Handler:
     except BaseException as exc:
         remedy = "Run from the directory that holds the module, or install it; then try `python -c 'import ...'`."
         raise ConfigurationError(
-            "--handler", f"{module_name!r} cannot be imported: {_in_one_line(exc)}", remedy
+            "--handler", f"{module_name!r} cannot be imported: {in_one_line(exc)}", remedy
         ) from exc
     handler = getattr(module, function_name, None)
     if handler is None:
         raise ConfigurationError("--handler", f"{module_name!r} has no {function_name!r}", "Check the function's name.")
-    if not inspect.iscoroutinefunction(handler):
-        remedy = "Write it as `async def`; plain functions and commands are not supported yet."
-        raise ConfigurationError("--handler", f"{name!r} is not a coroutine function", remedy)
-    loaded: Handler = handler
-    return loaded
+    if not callable(handler) or inspect.isgeneratorfunction(handler) or inspect.isasyncgenfunction(handler):
+        remedy = "Write it as `async def handle(job)` or `def handle(job)`."
+        raise ConfigurationError("--handler", f"{name!r} is not a function that returns a result", remedy)
+    found: Callable[..., object] = handler
+    return found

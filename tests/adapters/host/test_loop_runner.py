@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.host.loop_runner import ERROR_CHARS_MAX, LoopRunner, load_handler
+from adapters.host.loop_runner import LoopRunner, load_handler
+from adapters.host.outcome import ERROR_CHARS_MAX
 from fsm.errors import ConfigurationError, Evicted, HandlerFailedError
 from fsm.handler import Job, Json
 from fsm.ports import JobControl, JobInput
@@ -135,7 +136,8 @@ def test_a_handler_is_found_in_the_working_directory(modules: Path) -> None:
         ("torn_jobs:handle", "def handle(", "cannot be imported: SyntaxError"),
         ("empty_jobs:handle", "", "has no 'handle'"),
         ("plain_jobs:handle", "def handle(job): return 1", "not a coroutine function"),
-        ("strange_jobs:handle", "handle = 3", "not a coroutine function"),
+        ("strange_jobs:handle", "handle = 3", "not a function that returns"),
+        ("giving_jobs:handle", "async def handle(job): yield 1", "not a function that returns"),
     ],
 )
 def test_a_handler_that_cannot_be_used_is_a_setting_to_correct(

@@ -1,0 +1,116 @@
+"""The child processes of one worker: marked, watched for their memory, and gone when the worker is."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from adapters.host.child import Child
+from adapters.host.memory import groups_over
+
+MARK = "SPOTFSM_WORKER_MARK"
+"""In the environment of every child: whose it is, for whoever has to clean up after a killed worker."""
+MEMORY_LOOK_S = 0.25
+_WATCHDOG = Path(__file__).with_name("watchdog.py")
+
+
+class Children:
+    """Starts children; made without doing anything, so that a worker without jobs has none of it.
+
+    Args:
+        memory_bytes_max: a child that occupies more with all that it started is ended, and blamed for it.
+    """
+
+    def __init__(self, *, memory_bytes_max: int | None = None) -> None:
+        self._memory_bytes_max = memory_bytes_max
+        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        self._directory: Path | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
+        self._memory_watch: asyncio.Task[None] | None = None
+        self._running: set[Child] = set()
+
+    @property
+    def directory(self) -> Path:
+        """A directory of the worker's own, which nobody else can enter and which goes when the worker does.
+
+        Raises:
+            OSError: there is no room for one.
+        """
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="spotfsm-"))
+        return self._directory
+
+    def start(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        stdin: IO[bytes] | int = subprocess.DEVNULL,
+        stderr: int | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Child:
+        """Start a child; `environment` comes on top of the worker's own.
+
+        Raises:
+            OSError, ValueError: it cannot be started.
+        """
+        self._watch()
+        name, _, value = self._mark.partition("=")
+        child = Child(
+            arguments,
+            environment={**os.environ, **(environment or {}), name: value},
+            stdin=stdin,
+            stderr=stderr,
+            pass_fds=pass_fds,
+        )
+        self._running.add(child)
+        child.ended.add_done_callback(lambda _: self._running.discard(child))
+        return child
+
+    async def close(self) -> None:
+        """End them all, and leave nothing behind."""
+        for child in tuple(self._running):
+            await child.end(grace_s=0.0)
+        if self._memory_watch is not None:
+            self._memory_watch.cancel()
+            await asyncio.wait([self._memory_watch])
+        if self._directory is not None:
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        if self._watchdog is not None:
+            self._watchdog.kill()
+            self._watchdog.communicate()
+        self._directory = self._watchdog = self._memory_watch = None
+
+    def _watch(self) -> None:
+        """Have somebody who outlives the worker, and somebody who looks at memory; a watchdog that died is replaced."""
+        if self._watchdog is None or self._watchdog.poll() is not None:
+            if self._watchdog is not None:
+                self._watchdog.communicate()
+            self._watchdog = subprocess.Popen(  # noqa: S603 -- our own script, by our own interpreter
+                [sys.executable, "-I", "-S", str(_WATCHDOG), self._mark, str(self.directory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                cwd="/",
+                process_group=0,
+            )
+        if self._memory_bytes_max is not None and self._memory_watch is None:
+            self._memory_watch = asyncio.create_task(self._watch_memory(self._memory_bytes_max))
+
+    async def _watch_memory(self, bytes_max: int) -> None:
+        while True:
+            await asyncio.sleep(MEMORY_LOOK_S)
+            running = {child.pid: child for child in self._running}
+            for group, occupied_bytes in (await asyncio.to_thread(groups_over, tuple(running), bytes_max)).items():
+                running[group].blame(f"it occupied {_mebibytes(occupied_bytes)} of memory, over --job-memory")
+
+
+def _mebibytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MiB"
