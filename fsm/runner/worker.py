@@ -89,6 +89,8 @@ class Worker:
                 raise group.exceptions[0] from None
             raise
         finally:
+            if self._receiving is not None:
+                self._receiving.cancel()
             for delivery in self._deliveries.values():
                 delivery.cancel()
             self._ports.signals.close()
