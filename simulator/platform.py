@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from random import Random
@@ -34,8 +35,6 @@ RESTART_WORKER_S = 5.0
 """A worker whose process ended is started again after this, as its unit says."""
 ACKNOWLEDGED_S = 1.0
 """An acknowledged event starts about this much later."""
-STARTED_S = 5.0
-"""How long before the eviction an announced event is shown as started, at the most."""
 
 
 class Platform(Observer):
@@ -309,14 +308,21 @@ class Platform(Observer):
             source="Platform",
         )
         announce(self.machines, event)
-        early = self._random.random() < machine.plan.early
-        left_s = notice_s * self._random.random() if early else notice_s
         acknowledged = self._acknowledged[event_id] = asyncio.Event()
+        plan, draw, late_s = machine.plan, self._random.random(), 0.0
+        if draw < plan.early:
+            notice_s *= self._random.random()
+        elif draw < plan.early + plan.late:
+            late_s = self._random.uniform(0.0, plan.late_s_max)
         with suppress(TimeoutError):
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(notice_s):
                 await acknowledged.wait()
                 await asyncio.sleep(ACKNOWLEDGED_S)
+                late_s = 0.0
         del self._acknowledged[event_id]
+        if late_s > 0:
+            announce(self.machines, replace(event, started=True, not_before=None))
+            await asyncio.sleep(late_s)
         return event_id
 
     def acknowledged(self, process: Process, event_id: str) -> None:

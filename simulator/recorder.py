@@ -21,7 +21,7 @@ from simulator.workload import Workload
 from simulator.world import World
 
 MARKS = ("notice", "notice_gone", "freeze", "kill", "stop_sent", "clock_jump", "loop_blocked", "acknowledged")
-_HOUR_S = 3600
+_HOUR_US = 3_600_000_000
 
 
 class Recorder(Observer):
@@ -159,12 +159,14 @@ class Recorder(Observer):
 
 def costs(scenario: Scenario, machines: Sequence[Machine], useful_s: float) -> Costs:
     """What was paid, and what the useful work would have cost without Spot."""
-    hours = Decimal(round(useful_s * 1_000_000)) / (scenario.worker.concurrency * _HOUR_S * 1_000_000)
+    useful_us = round(useful_s * 1_000_000)
     disks = min((plan.disks_usd_per_h for plan in scenario.vms), default=Decimal(0))
     return Costs(
         compute_usd=sum((machine.bill.compute_usd for machine in machines), Decimal(0)),
         disks_usd=sum((machine.bill.disks_usd for machine in machines), Decimal(0)),
-        pay_as_you_go_usd=hours * (scenario.pay_as_you_go_usd_per_h + disks),
+        pay_as_you_go_usd=(scenario.pay_as_you_go_usd_per_h + disks)
+        * useful_us
+        / (scenario.worker.concurrency * _HOUR_US),
     )
 
 

@@ -7,7 +7,7 @@ Durations are numbers of seconds or text such as "90s", "5m", "2h" and "3d"; mon
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -18,7 +18,7 @@ from simulator.faults import NO_FAULTS, FaultPlan
 HOUR_S = 3600.0
 
 
-def _at_least(least: float, default: Any = None, *, most: float | None = None) -> Any:
+def _at_least(least: float, default: Any = MISSING, *, most: float | None = None) -> Any:
     metadata = {"least": least} if most is None else {"least": least, "most": most}
     return field(default=default, metadata=metadata)
 
@@ -125,6 +125,7 @@ class VmPlan:
         announced: the share of evictions that Scheduled Events announce.
         notice_s_min, notice_s_max: between announcement and eviction.
         early: the share of announced evictions that come before the announced time.
+        late: the share that come after it, by up to `late_s_max`: VMs have been seen to run on for 2.5 minutes.
         boot_s: from allocation to the worker's start.
     """
 
@@ -140,6 +141,8 @@ class VmPlan:
     notice_s_min: float = _at_least(0.0, 0.0)
     notice_s_max: float = _at_least(0.0, 30.0)
     early: float = _at_least(0.0, 0.0, most=1.0)
+    late: float = _at_least(0.0, 0.0, most=1.0)
+    late_s_max: float = _at_least(0.0, 150.0)
     boot_s: float = _at_least(0.0, 40.0)
     boot: Length = Length.FIXED
 

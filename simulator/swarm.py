@@ -100,6 +100,7 @@ def _drawn_vms(draw: Random, *, least: int) -> VmPlan:
         announced=draw.choice((0.0, 0.5, 1.0)),
         notice_s_max=draw.choice((0.0, 5.0, 30.0)),
         early=draw.choice((0.0, 0.5)),
+        late=draw.choice((0.0, 0.5)),
         boot_s=draw.choice((0.0, 10.0)),
     )
 
