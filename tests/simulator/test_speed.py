@@ -1,4 +1,4 @@
-"""The simulator stays fast, and a larger world costs in proportion. Bounds are loose: `make bench` gives the figures."""
+"""The simulator stays fast, and a larger world costs in proportion; `make bench` gives the figures."""
 
 from __future__ import annotations
 

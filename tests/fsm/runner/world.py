@@ -3,119 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import TypeVar
-
-import looptime
 
 from adapters.host.loop_runner import Handler, LoopRunner
 from fsm.application import AppState
 from fsm.notices import EventsDocument
-from fsm.ports import Journal, JsonScalar, Randomness, Signals, VmIdentity
+from fsm.ports import VmIdentity
 from fsm.record import Record, Status
-from fsm.runner import Ports, Tally, Worker, WorkerSettings
+from fsm.runner import Ports, Worker, WorkerSettings
 from simulator.clock import SimulatedClock
-from simulator.network import REQUEST_LOST, Fault, Faults, no_faults
+from simulator.journal import Entry, MemoryJournal
+from simulator.loop import LIFE, Life, virtually
+from simulator.network import Fault, Faults, no_faults
+from simulator.process import Process, ScriptedSignals, SeededRandomness, cut_off
 from simulator.queue import SimulatedQueue, SimulatedQueueService
 from simulator.store import SimulatedStore, SimulatedStoreService
 from simulator.vm import SimulatedMetadata, SimulatedScheduledEvents, SimulatedVm
 
-ReturnT = TypeVar("ReturnT")
+__all__ = ["QUEUE", "Entry", "Process", "World", "state_of", "until", "virtually"]
+
 QUEUE = "jobs"
-
-
-def virtually(main: Callable[[], Coroutine[None, None, ReturnT]]) -> ReturnT:
-    """Run a coroutine under virtual time: a day of sleep costs nothing, and a deadlock raises."""
-    with asyncio.Runner(loop_factory=lambda: looptime.new_event_loop(noop_cycles=0, idle_timeout=0)) as runner:
-        return runner.run(main())
-
-
-@dataclass(slots=True)
-class Entry:
-    """One journal entry, with the virtual second at which it was written."""
-
-    at_s: float
-    process: str
-    kind: str
-    fields: Mapping[str, JsonScalar]
-
-
-class MemoryJournal(Journal):
-    """Keeps what one process wrote, in a list that all processes of a world share."""
-
-    def __init__(self, process: str, entries: list[Entry]) -> None:
-        self._process = process
-        self._entries = entries
-        self.dead = False
-
-    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
-        if not self.dead:
-            self._entries.append(Entry(asyncio.get_running_loop().time(), self._process, kind, fields))
-
-    def close(self) -> None:
-        """Keep everything."""
-
-
-class SeededRandomness(Randomness):
-    """Repeatable."""
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-
-    def uniform(self, low: float, high: float) -> float:
-        return self._random.uniform(low, high)
-
-    def token(self) -> str:
-        return f"{self._random.getrandbits(64):016x}"
-
-
-class ScriptedSignals(Signals):
-    """Signals that a test sends."""
-
-    def __init__(self) -> None:
-        self.send: Callable[[str], None] = lambda _name: None
-
-    def listen(self, on_stop: Callable[[str], None]) -> None:
-        self.send = on_stop
-
-    def close(self) -> None:
-        self.send = lambda _name: None
-
-
-@dataclass(slots=True)
-class Process:
-    """One worker process in a world: its task, and the strings by which a test holds it."""
-
-    worker: Worker
-    task: asyncio.Task[Tally]
-    signals: ScriptedSignals
-    journal: MemoryJournal
-    life: Life
-
-    async def kill(self) -> None:
-        """SIGKILL: from now on nothing it does reaches the world, its `finally` blocks included."""
-        self.life.dead = True
-        self.journal.dead = True
-        self.task.cancel()
-        await asyncio.wait([self.task])
-
-    async def finish(self) -> Tally:
-        return await self.task
-
-
-@dataclass(slots=True)
-class Life:
-    """Cuts a dead process off from the world."""
-
-    dead: bool = False
-
-    def cut(self, faults: Faults) -> Faults:
-        def cut_or(call: str) -> Fault | None:
-            return REQUEST_LOST if self.dead else faults(call)
-
-        return cut_or
 
 
 @dataclass(slots=True)
@@ -161,12 +71,12 @@ class World:
         self.started += 1
         vm = vm or self.vm
         life, signals = Life(), ScriptedSignals()
-        journal = MemoryJournal(f"p{self.started}", self.entries)
+        journal = MemoryJournal(f"p{self.started}", self.entries, life)
 
         def faults(call: str) -> Fault | None:
             return self.faults(call)
 
-        cut = life.cut(faults)
+        cut = cut_off(life, faults)
         ports = Ports(
             queue=SimulatedQueue(self.queues, QUEUE, faults=cut),
             poison_queue=SimulatedQueue(self.queues, f"{QUEUE}-poison", faults=cut),
@@ -180,8 +90,19 @@ class World:
             journal=journal,
         )
         worker = Worker(ports, settings or self.settings)
-        task = asyncio.create_task(worker.run())
-        return Process(worker=worker, task=task, signals=signals, journal=journal, life=life)
+        context = copy_context()
+        context.run(LIFE.set, life)
+        task = asyncio.get_running_loop().create_task(worker.run(), context=context)
+        return Process(
+            name=f"p{self.started}",
+            vm_name=vm.identity.name,
+            worker=worker,
+            task=task,
+            signals=signals,
+            journal=journal,
+            clock=self.clock,
+            life=life,
+        )
 
     # -- what a test asks afterwards --------------------------------------------------------------------------------
 
