@@ -7,6 +7,7 @@ COMMANDS = (
     "demo",
     "twin",
     "dev",
+    "simulate",
     "draw",
     "doctor",
     "prune",
