@@ -100,8 +100,9 @@ class Situation:
         before = self.notices
         now_s = self._clock.monotonic_s()
         self.notices = before.after(document, vm_name=vm_name, now=self._clock.now(), now_s=now_s)
-        for event_id in self.notices.standing.keys() - before.standing.keys():
-            notice = self.notices.standing[event_id]
+        for event_id, notice in self.notices.standing.items():  # in the document's order, so that a run can be repeated
+            if event_id in before.standing:
+                continue
             self._tally.notices += 1
             left_s = None if notice.deadline_s is None else round(notice.deadline_s - now_s, 3)
             self._journal.write(
@@ -114,9 +115,9 @@ class Situation:
                     "left_s": left_s,
                 },
             )
-        for event_id in before.standing.keys() - self.notices.standing.keys():
-            gone = before.standing[event_id]
-            self._journal.write("notice_gone", {"event_id": event_id, "type": gone.event.event_type})
+        for event_id, gone in before.standing.items():
+            if event_id not in self.notices.standing:
+                self._journal.write("notice_gone", {"event_id": event_id, "type": gone.event.event_type})
         if self.notices.reclaiming:
             self._shut_down(End.EVICTION, self.notices.deadline_s)
         elif before.reclaiming and self.state in (AppState.EVICTED, AppState.DRAINED):
