@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fsm.errors import SpotfsmError, ThrottledError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backoff:
@@ -28,6 +30,14 @@ class Backoff:
         return min(self.most_s, doubled) * (0.5 + 0.5 * draw)
 
 
+def asked_pause_s(error: SpotfsmError) -> float:
+    """How long a service that refused for now asks to be left alone, within reason; 0 where it does not say."""
+    asked_s = error.retry_after_s if isinstance(error, ThrottledError) else None
+    return min(asked_s or 0.0, RETRY_AFTER_S_MAX)
+
+
+RETRY_AFTER_S_MAX = 30.0
+"""Whatever a service asks for, it is asked again within half a minute: less than most leases."""
 CALL_RETRY = Backoff(first_s=0.1, most_s=5.0)
 """Between tries of one call of a delivery."""
 EMPTY_QUEUE_FIRST_S = 0.1

@@ -6,7 +6,7 @@ import asyncio
 import math
 from typing import assert_never
 
-from fsm.backoff import CALL_RETRY, FAILURE_PAUSE_S_MAX, Backoff
+from fsm.backoff import CALL_RETRY, FAILURE_PAUSE_S_MAX, Backoff, asked_pause_s
 from fsm.delivery import (
     Call,
     Checkpointed,
@@ -55,6 +55,8 @@ from fsm.runner.workplace import Workplace
 
 CALL_TIMEOUT_S_MIN = 0.05
 """However late it is, a call gets this long."""
+PAUSE_S_MIN = 0.05
+"""However late it is, a service gets this long before a call is made again."""
 _PROGRESS_CHARS_IN_JOURNAL = 200
 
 
@@ -78,11 +80,13 @@ class Delivering(JobControl):
             stored=place.ports.store is not None,
         )
         self._handler_scope: asyncio.Timeout | None = None
-        self._write_scope: asyncio.Timeout | None = None
+        self._store_scope: asyncio.Timeout | None = None
+        self._out_of_time = False
         self._saving: asyncio.Task[None] | None = None
         self._one_save_at_a_time = asyncio.Lock()
         self._held_call: asyncio.Future[Call | None] | None = None
-        self._pausing = True
+        self._asked_pause_s = 0.0
+        self._renew_from_s = 0.0
         self._told = False
         self.lease_until_s = lease_until_s
 
@@ -199,16 +203,19 @@ class Delivering(JobControl):
             self._handler_scope.reschedule(asyncio.get_running_loop().time())
 
     def stop_saving(self) -> None:
-        """Stop waiting for a store that does not answer: the drain is out of time."""
-        if self._write_scope is not None:
-            self._write_scope.reschedule(asyncio.get_running_loop().time())
+        """Stop waiting for a store that does not answer, or refuses to: the drain is out of time."""
+        if self._store_scope is not None and not self._out_of_time:
+            self._out_of_time = True
+            self._store_scope.reschedule(asyncio.get_running_loop().time())
 
     def lose_lease(self) -> None:
         """The lease ran out, or this message came again: not another write."""
         self._step(LeaseGone())
 
     async def renew(self) -> None:
-        """Extend the lease, unless a delete or a release is already on its way."""
+        """Extend the lease, unless a delete or a release is already on its way, or the queue wants to be left alone."""
+        if self._place.ports.clock.monotonic_s() < self._renew_from_s:
+            return
         call = self._step(RenewalDue())
         if call is None:
             return
@@ -233,6 +240,8 @@ class Delivering(JobControl):
             return RenewalRefused()
         except PlatformError as exc:
             place.note_failure("renew", self.message_id, exc)
+            now_s = place.ports.clock.monotonic_s()
+            self._renew_from_s = now_s + min(asked_pause_s(exc), (self.lease_until_s - now_s) / 2)
             return RenewalUnanswered()
         self.lease_until_s = asked_s + visibility_s
         place.note("renewed", self.message_id, epoch=self._delivery.epoch)
@@ -255,13 +264,41 @@ class Delivering(JobControl):
                 self._held_call = asyncio.get_running_loop().create_future()
                 call = await self._held_call
                 self._held_call = None
-            elif self._delivery.attempt > 0 and self._pausing:
-                self._pausing = False
-                draw = self._place.ports.randomness.uniform(0.0, 1.0)
-                await asyncio.sleep(CALL_RETRY.pause_s(self._delivery.attempt, draw=draw))
+            elif isinstance(call, ReadRecord | ReadPresence | WriteRecord):
+                call = self._step(await self._store_answer(call))
             else:
-                self._pausing = True
-                call = self._step(await self._perform(call))
+                call = self._step(await self._answer(call))
+
+    async def _store_answer(self, call: ReadRecord | ReadPresence | WriteRecord) -> Event:
+        """What comes of a call on the store, or that the drain has no time left to wait for it."""
+        try:
+            async with asyncio.timeout(None) as self._store_scope:
+                return await self._answer(call)
+        except TimeoutError:
+            return TimeUp() if self._delivery.phase in (Phase.WRITING, Phase.READING_BACK) else NoReply()
+        finally:
+            self._store_scope = None
+
+    async def _answer(self, call: Call) -> Event:
+        """What comes of a call; one that went unanswered is made again after a pause."""
+        if self._delivery.attempt > 0:
+            await self._pause()
+        return NoReply() if self.ended else await self._perform(call)
+
+    async def _pause(self) -> None:
+        """Wait before a call is made again: as long as the service asked for, but half of what is left at most."""
+        situation, clock = self._place.situation, self._place.ports.clock
+        draw = self._place.ports.randomness.uniform(0.0, 1.0)
+        pause_s = max(CALL_RETRY.pause_s(self._delivery.attempt, draw=draw), self._asked_pause_s)
+        self._asked_pause_s = 0.0
+        until_s = clock.monotonic_s() + pause_s
+        while not self.ended:
+            now_s, deadline_s = clock.monotonic_s(), situation.deadline_s
+            if deadline_s is not None:
+                until_s = min(until_s, now_s + max(PAUSE_S_MIN, (deadline_s - now_s) / 2))
+            if now_s >= until_s:
+                return
+            await situation.change(timeout_s=until_s - now_s)
 
     def _step(self, event: Event) -> Call | None:
         """Let the protocol take one step, note the rows it took, and return the call it asks for."""
@@ -326,6 +363,7 @@ class Delivering(JobControl):
             return Refused()
         except (PlatformError, MessageRejectedError) as exc:
             self._place.note_failure(type(call).__name__, self.message_id, exc)
+            self._asked_pause_s = asked_pause_s(exc)
             if isinstance(call, ReadRecord | ReadPresence | WriteRecord):
                 self._place.store_answers = False
             return NoReply()
@@ -348,19 +386,13 @@ class Delivering(JobControl):
     async def _write(self, call: WriteRecord) -> Event:
         store = self._place.ports.store
         assert store is not None
-        try:
-            async with asyncio.timeout(None) as self._write_scope:
-                version = await store.write(
-                    self._place.ports.queue.name,
-                    self.message_id,
-                    call.record,
-                    expected=call.expected,
-                    timeout_s=self._call_timeout_s(),
-                )
-        except TimeoutError:
-            return TimeUp()
-        finally:
-            self._write_scope = None
+        version = await store.write(
+            self._place.ports.queue.name,
+            self.message_id,
+            call.record,
+            expected=call.expected,
+            timeout_s=self._call_timeout_s(),
+        )
         return Written(version=version)
 
     async def _call_queue(self, call: PutPoison | Delete | Release) -> Event:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fsm.backoff import EMPTY_QUEUE_FIRST_S, START_RETRY, Backoff
+from fsm.backoff import EMPTY_QUEUE_FIRST_S, START_RETRY, Backoff, asked_pause_s
 from fsm.errors import PlatformError
 from fsm.runner.delivering import Delivering
 from fsm.runner.settings import RECEIVE_MAX
@@ -62,7 +62,7 @@ class Receiver:
         except PlatformError as exc:
             place.note_failure("receive", None, exc)
             self._failed += 1
-            await self._pause(START_RETRY, self._failed)
+            await self._pause(START_RETRY, self._failed, at_least_s=asked_pause_s(exc))
             return
         self._failed = 0
         if not messages:
@@ -102,16 +102,16 @@ class Receiver:
         except PlatformError as exc:
             place.note_failure("read_presence", None, exc)
             self._failed += 1
-            await self._pause(START_RETRY, self._failed)
+            await self._pause(START_RETRY, self._failed, at_least_s=asked_pause_s(exc))
             return
         self._failed = 0
         place.store_answers = True
 
-    async def _pause(self, backoff: Backoff, attempt: int) -> None:
+    async def _pause(self, backoff: Backoff, attempt: int, *, at_least_s: float = 0.0) -> None:
         """Pause, cut short when the worker stops working."""
         place = self._place
         pause_s = backoff.pause_s(attempt, draw=place.ports.randomness.uniform(0.0, 1.0))
-        until_s = place.ports.clock.monotonic_s() + pause_s
+        until_s = place.ports.clock.monotonic_s() + max(pause_s, at_least_s)
         while place.situation.working:
             left_s = until_s - place.ports.clock.monotonic_s()
             if left_s <= 0:
