@@ -15,7 +15,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.azurite import Azurite
 from tests.bench import measures
 from tests.bench.figures import Figure
 
@@ -39,10 +38,10 @@ def main() -> int:
     plan = QUICK if given.quick else measures.Plan()
     told, began_s = Console(stderr=True), time.monotonic()
     figures: list[Figure] = []
-    with Azurite() as azurite, tempfile.TemporaryDirectory(dir=given.directory) as directory:
+    with tempfile.TemporaryDirectory(dir=given.directory) as directory:
         for name in given.only or MEASURES:
             told.print(f"{time.monotonic() - began_s:5.0f} s  measuring {name}")
-            figures += MEASURES[name](plan, azurite, Path(directory))
+            figures += MEASURES[name](plan, Path(directory))
     machine = {
         "processors": os.cpu_count() or 0,
         "machine": platform.machine(),

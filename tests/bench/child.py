@@ -23,7 +23,8 @@ from fsm.ports import Message, WorkQueue
 RECEIVERS = 4
 """Of the bare Azure loop, each with pages of 32: more of them bring no more on Azurite."""
 PAGE = 32
-_LEASE_S = 600
+_LEASE_S = 60
+"""The worker's own default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from fsm.application import AppState
-from tests.azurite import Azurite
+from tests.azurite import shared
 from tests.bench.child import Outcome, Task
 from tests.bench.figures import Alone, Figure, Pairs, measure_in_turn
 from tests.bench.queues import Filled, azurite_queue, sqlite_queue
@@ -70,11 +70,9 @@ class Contest:
     against: str
 
 
-def throughput(plan: Plan, azurite: Azurite, directory: Path) -> Sequence[Figure]:
+def throughput(plan: Plan, directory: Path) -> Sequence[Figure]:
     """Jobs a second through the worker, with and without a store, over the bare loops'."""
-    on_azurite = Contest(
-        where="Azurite", fill=partial(azurite_queue, azurite), loop="azure", against="bare SDK loop, as many at once"
-    )
+    on_azurite = Contest(where="Azurite", fill=azurite_queue, loop="azure", against="bare SDK loop, as many at once")
     on_sqlite = Contest(
         where="SQLite", fill=partial(sqlite_queue, directory), loop="sqlite", against="bare loop, a delete a commit"
     )
@@ -132,14 +130,14 @@ def run(task: Task) -> Outcome:
 # -- start -----------------------------------------------------------------------------------------------------------
 
 
-def start(plan: Plan, azurite: Azurite, directory: Path) -> Sequence[Figure]:
+def start(plan: Plan, directory: Path) -> Sequence[Figure]:
     """From the start of the process to the first job begun, over the bare import of what it needs."""
     figures: list[Figure] = []
     for concurrency in (64, 1):
         times = measure_in_turn(
             plan.rounds,
             {
-                "azurite": partial(_first_job_s, partial(azurite_place, azurite), concurrency),
+                "azurite": partial(_first_job_s, partial(azurite_place, shared()), concurrency),
                 "sdks": partial(_import_s, AZURE_SDKS),
                 "sqlite": partial(_first_job_on_sqlite_s, directory, concurrency),
                 "embedded": partial(_import_s, EMBEDDED_NEEDS),
@@ -191,14 +189,15 @@ def _import_s(statement: str) -> float:
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def memory(plan: Plan, azurite: Azurite, directory: Path) -> Sequence[Figure]:
+def memory(plan: Plan, directory: Path) -> Sequence[Figure]:
     """The peak of resident memory after 20,000 jobs over the peak after 1,000, in one process."""
-    figures = [
-        _memory("SQLite", partial(sqlite_queue, directory), concurrency=64, rounds=min(3, plan.rounds)),
+    if not plan.memory:
+        return ()
+    return [
+        _memory("SQLite", partial(sqlite_queue, directory), concurrency=64, rounds=3),
         _memory("SQLite", partial(sqlite_queue, directory), concurrency=1, rounds=1),
-        _memory("Azurite", partial(azurite_queue, azurite), concurrency=64, rounds=1),
+        _memory("Azurite", azurite_queue, concurrency=64, rounds=1),
     ]
-    return figures if plan.memory else ()
 
 
 def _memory(where: str, fill: Fill, *, concurrency: int, rounds: int) -> Figure:
@@ -222,11 +221,11 @@ def _memory(where: str, fill: Fill, *, concurrency: int, rounds: int) -> Figure:
 # -- release ---------------------------------------------------------------------------------------------------------
 
 
-def release(plan: Plan, azurite: Azurite, directory: Path) -> Sequence[Figure]:
+def release(plan: Plan, directory: Path) -> Sequence[Figure]:
     """From a job's release at an eviction to the return of a bare receive that brings it."""
     figures: list[Figure] = []
     for name, place in (
-        ("Azurite", partial(azurite_place, azurite)),
+        ("Azurite", partial(azurite_place, shared())),
         ("SQLite", partial(sqlite_place, directory)),
     ):
         with tempfile.TemporaryDirectory() as own, place() as opened:

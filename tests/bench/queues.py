@@ -35,16 +35,17 @@ class Filled:
 
 
 @contextmanager
-def azurite_queue(azurite: Azurite, jobs: int) -> Iterator[Filled]:
-    """Queues and a container of their own, gone afterwards."""
-    suffix = uuid.uuid4().hex[:10]
-    queue = azurite.queue_url(f"bench-{suffix}")
-    filled = Filled(queue=queue, store=azurite.blob_url(f"bench-{suffix}"), bare=queue)
-    run_now(_fill_azurite(filled, jobs))
-    try:
+def azurite_queue(jobs: int) -> Iterator[Filled]:
+    """Queues and a container in an Azurite of their own.
+
+    An Azurite in memory looks every minute through all it was ever given, for what may be thrown away; after some ten
+    thousand messages that takes more than a minute, in which it answers nobody.
+    """
+    with Azurite() as azurite:
+        queue = azurite.queue_url("bench")
+        filled = Filled(queue=queue, store=azurite.blob_url("bench"), bare=queue)
+        run_now(_fill_azurite(filled, jobs))
         yield filled
-    finally:
-        run_now(_drop_azurite(filled))
 
 
 async def _fill_azurite(filled: Filled, jobs: int) -> None:
@@ -63,17 +64,6 @@ async def _fill_azurite(filled: Filled, jobs: int) -> None:
                 await queue.send_message(BODY, time_to_live=-1)
 
         await asyncio.gather(*(put() for _ in range(jobs)))
-
-
-async def _drop_azurite(filled: Filled) -> None:
-    async with (
-        QueueClient.from_queue_url(filled.queue, credential=KEY) as queue,
-        QueueClient.from_queue_url(f"{filled.queue}-poison", credential=KEY) as poison_queue,
-        ContainerClient.from_container_url(filled.store, credential=KEY) as container,
-    ):
-        await queue.delete_queue()
-        await poison_queue.delete_queue()
-        await container.delete_container()
 
 
 @contextmanager

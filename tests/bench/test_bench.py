@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.azurite import Azurite
 from tests.bench.child import Task
 from tests.bench.figures import Pairs, measure_in_turn, spread
 from tests.bench.measures import run
@@ -49,11 +48,12 @@ def test_each_loop_on_sqlite_does_its_jobs(tmp_path: Path, loop: str, *, stored:
 
 
 @pytest.mark.processes
+@pytest.mark.azurite
 @pytest.mark.parametrize("concurrency", [1, 64])
 @pytest.mark.parametrize(("loop", "stored"), [("ours", True), ("azure", False)])
-def test_each_loop_on_azurite_does_its_jobs(azurite: Azurite, loop: str, concurrency: int, *, stored: bool) -> None:
+def test_each_loop_on_azurite_does_its_jobs(loop: str, concurrency: int, *, stored: bool) -> None:
     """A loop ends once every job is done, one at a time or many at once."""
-    with azurite_queue(azurite, JOBS) as filled:
+    with azurite_queue(JOBS) as filled:
         queue = filled.queue if loop == "ours" else filled.bare
         store = filled.store if stored else "none"
         outcome = run(Task(loop=loop, queue=queue, store=store, jobs=JOBS, concurrency=concurrency))
