@@ -6,8 +6,11 @@ Queue and store in one SQLite file share one connection and its commits; on Azur
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+import inspect
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -16,8 +19,11 @@ from adapters.addresses import NONE, Credential, SqliteAddress, StorageAddresses
 from adapters.host.clock import SystemClock, SystemRandomness
 from adapters.host.disks import KeptFile, WarningMetadata
 from adapters.host.journal import JsonLinesJournal, NoJournal, WatchedJournal
-from adapters.host.loop_runner import LoopRunner, load_handler
+from adapters.host.loop_runner import LoopRunner, import_function, load_handler
 from adapters.host.signals import SystemSignals
+from adapters.host.singleton import only_one, runtime_directory
+from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
+from fsm.errors import ConfigurationError
 from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, WorkQueue
 
 if TYPE_CHECKING:
@@ -177,13 +183,85 @@ def open_journal(file: Path | None, observe: Observer) -> Journal:
     return WatchedJournal(NoJournal() if file is None else JsonLinesJournal(file), observe)
 
 
-def open_job_runner(handler: str) -> JobRunner:
-    """What runs `module:function`.
+# -- what does the jobs ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handling:
+    """What does a job: a handler or a command, one of the two.
+
+    Attributes:
+        handler: `module:function`.
+        command: a program and its arguments.
+        python: the interpreter of a plain handler; the worker's own by default.
+        memory_bytes_max: what a job may occupy, with all the processes that it starts.
+    """
+
+    handler: str | None = None
+    command: Sequence[str] = ()
+    python: str | None = None
+    memory_bytes_max: int | None = None
+
+
+def open_job_runner(handling: Handling) -> JobRunner:
+    """What runs it. Nothing is started before the first job is.
 
     Raises:
-        ConfigurationError: there is no such handler.
+        ConfigurationError: there is no such handler or command, or it cannot be had as set.
     """
-    return LoopRunner(load_handler(handler))
+    if handling.command:
+        return _command_runner(handling)
+    if handling.handler is None:
+        remedy = "Give --handler module:function, or a command behind --."
+        raise ConfigurationError("--handler", "nothing is there to do the jobs", remedy)
+    if handling.python is None and inspect.iscoroutinefunction(import_function(handling.handler)):
+        if handling.memory_bytes_max is not None:
+            remedy = "Write it as a plain `def`, which runs in a process of its own, or run a command."
+            raise ConfigurationError("--job-memory", "a coroutine shares the worker's own memory", remedy)
+        return LoopRunner(load_handler(handling.handler))
+    from adapters.host.children import Children
+    from adapters.host.process_runner import ProcessRunner, check_python
+
+    children = Children(memory_bytes_max=handling.memory_bytes_max)
+    if handling.python is None:
+        return ProcessRunner(handling.handler, children)
+    check_python(handling.python, handling.handler)
+    return ProcessRunner(handling.handler, children, python=handling.python)
+
+
+def _command_runner(handling: Handling) -> JobRunner:
+    from adapters.host.children import Children
+    from adapters.host.command_runner import CommandRunner
+
+    if handling.handler is not None:
+        remedy = "Give one of the two; it may stand in the environment or in the settings file."
+        raise ConfigurationError("--handler", "there is a command as well", remedy)
+    if handling.python is not None:
+        raise ConfigurationError("--python", "a command has its own interpreter", "Leave it out.")
+    if shutil.which(handling.command[0]) is None:
+        remedy = "Give a program on the PATH, or the path of an executable file, such as ./job.sh."
+        raise ConfigurationError("COMMAND", f"{handling.command[0]!r} cannot be executed", remedy)
+    return CommandRunner(handling.command, Children(memory_bytes_max=handling.memory_bytes_max))
+
+
+# -- a whole worker ----------------------------------------------------------------------------------------------------
+
+
+def only_worker(
+    addresses: StorageAddresses, *, imds: str, boot_id_file: Path, instance: str
+) -> AbstractContextManager[None]:
+    """Be the only worker of this name for this queue on this VM, which is whatever IMDS and the boot id say.
+
+    Raises:
+        ConfigurationError: another one runs.
+    """
+    queue = addresses.queue
+    if isinstance(queue, SqliteAddress):
+        place = f"{queue.file.resolve()}#{queue.name}"
+    else:
+        place = f"{queue.account_url}/{queue.name}"
+    key = "\n".join((place, instance, imds, str(boot_id_file.resolve())))
+    return only_one(key, name=instance, directory=runtime_directory(os.environ))
 
 
 @asynccontextmanager
@@ -195,6 +273,7 @@ async def open_ports(
     job_runner: JobRunner,
     journal: Journal,
     journal_file: Path | None,
+    turn: Turn | None = None,
 ) -> AsyncIterator[Ports]:
     """Everything a worker needs; what lies in SQLite files is created where it is missing.
 
@@ -207,6 +286,7 @@ async def open_ports(
         job_runner: what runs the handler.
         journal: gets a `warning` for each file that an eviction of this VM would destroy.
         journal_file: the journal's own file, as an absolute path, if it has one.
+        turn: whose turn it is to ask IMDS, where several workers share this VM.
 
     Raises:
         ConfigurationError: a setting cannot work.
@@ -219,13 +299,17 @@ async def open_ports(
         files = (*files, KeptFile(setting="--journal", path=journal_file, holds="its lines"))
     async with open_storage(addresses) as storage, open_vm(imds, boot_id_file=boot_id_file) as vm:
         await storage.create(on_azure=False)
+        events, metadata = vm.events, vm.metadata
+        if turn is not None and imds.lower() != NONE:
+            turns = Turns(turn)
+            events, metadata = EventsInTurns(events, turns), MetadataInTurns(metadata, turns)
         try:
             yield Ports(
                 queue=storage.queue,
                 poison_queue=storage.poison_queue,
                 store=storage.store,
-                events=vm.events,
-                metadata=WarningMetadata(vm.metadata, files, journal),
+                events=events,
+                metadata=WarningMetadata(metadata, files, journal),
                 job_runner=job_runner,
                 clock=SystemClock(),
                 randomness=SystemRandomness(),

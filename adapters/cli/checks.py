@@ -127,7 +127,7 @@ def check_names(directory: Path) -> Iterator[Finding]:
 def check_handler(handler: str) -> Finding:
     """Whether the handler can be imported."""
     try:
-        wiring.open_job_runner(handler)
+        wiring.open_job_runner(wiring.Handling(handler=handler))
     except ConfigurationError as exc:
         return _misconfigured("handler", exc)
     return _ok("handler", f"{handler} can be imported")

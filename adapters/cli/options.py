@@ -26,6 +26,8 @@ ADDRESSES = (
 """For the end of a command's help."""
 _DURATION = re.compile(r"(?P<number>[0-9]+(\.[0-9]+)?|\.[0-9]+) *(?P<unit>ms|s|m|h|d|)")
 _UNITS_S = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_SIZE = re.compile(r"(?P<number>[0-9]{1,12}(\.[0-9]+)?)(?P<unit>[kmgt]|)(ib|b|)")
+_UNITS_BYTES = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 _INSTANCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -41,6 +43,21 @@ def duration(least_s: float, most_s: float) -> Callable[[str | float], float]:
         if not least_s <= seconds <= most_s:
             raise ValueError(f"{value} is out of range. {remedy}")
         return seconds
+
+    return parse
+
+
+def size(least_bytes: int) -> Callable[[str | int], int]:
+    """A parser of sizes such as `512M`, `2G` and `1.5GiB`, in powers of 1024."""
+
+    def parse(value: str | int) -> int:
+        found = _SIZE.fullmatch(str(value).strip().lower())
+        if found is None:
+            raise ValueError(f"{str(value)!r:.60} is not a size. Give one such as 512M or 2G.")
+        count = round(float(found["number"]) * _UNITS_BYTES[found["unit"]])
+        if count < least_bytes:
+            raise ValueError(f"{value} is too small. Give at least {least_bytes // 2**20}M.")
+        return count
 
     return parse
 

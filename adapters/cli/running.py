@@ -6,9 +6,11 @@ import asyncio
 import os
 import sys
 import time
-from contextlib import ExitStack, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from adapters import wiring
 from adapters.addresses import StorageAddresses
@@ -16,6 +18,7 @@ from adapters.cli.exits import EXIT_FAILED
 from adapters.cli.failures import report
 from adapters.cli.output import counted, say, show_json, show_table
 from adapters.cli.watch import Watch
+from adapters.imds.turns import Turn
 from fsm.runner import Tally, Worker, WorkerSettings
 
 LETTING_GO_S = 1.0
@@ -27,13 +30,51 @@ class Place:
     """Where a worker works."""
 
     addresses: StorageAddresses
-    imds: str | None
+    imds: str
     boot_id_file: Path
     journal_file: Path | None
+    turn: Turn | None = None
+    """Its turn to ask IMDS, where it is one of several on this VM."""
 
 
-def run_worker(place: Place, settings: WorkerSettings, handler: str, *, as_json: bool) -> int:
-    """Run a worker to its end, print its receipt, and return the exit code.
+Receipt: TypeAlias = dict[str, str | int | float | None]
+
+
+def run_alone(place: Place, settings: WorkerSettings, handling: wiring.Handling, *, as_json: bool) -> int:
+    """Run the only worker of its name, print its receipt, and return the exit code.
+
+    Raises:
+        ConfigurationError: another one of this name runs.
+        SpotfsmError: as `run_worker` does.
+    """
+
+    def show(receipt: Receipt) -> None:
+        show_receipts([receipt], as_json=as_json, several=False)
+
+    with only_this(place, settings):
+        return run_worker(place, settings, handling, as_json=as_json, tell=show)
+
+
+def only_this(place: Place, settings: WorkerSettings) -> AbstractContextManager[None]:
+    """Be the only worker of this name.
+
+    Raises:
+        ConfigurationError: another one runs.
+    """
+    return wiring.only_worker(
+        place.addresses, imds=place.imds, boot_id_file=place.boot_id_file, instance=settings.instance
+    )
+
+
+def run_worker(
+    place: Place,
+    settings: WorkerSettings,
+    handling: wiring.Handling,
+    *,
+    as_json: bool,
+    tell: Callable[[Receipt], None],
+) -> int:
+    """Run a worker to its end, tell its receipt, and return the exit code.
 
     With `as_json` whatever a handler prints goes to stderr: stdout is the receipt's.
 
@@ -41,14 +82,17 @@ def run_worker(place: Place, settings: WorkerSettings, handler: str, *, as_json:
         SpotfsmError: the worker cannot begin, or cannot go on.
     """
     began_s = time.monotonic()
-    watch = Watch(interactive=sys.stderr.isatty())
+    if place.turn is None:
+        watch = Watch(interactive=sys.stderr.isatty())
+    else:  # the terminal is shared
+        watch = Watch(interactive=False, speaker=settings.instance)
     if place.addresses.without_store is not None:
         watch.warn(place.addresses.without_store)
     with ExitStack() as stack:
         if as_json:
             stack.enter_context(redirect_stdout(sys.stderr))
-        tally, hung = _work(place, settings, handler, watch)
-    receipt: dict[str, str | int | float | None] = {
+        tally, hung = _work(place, settings, handling, watch)
+    receipt: Receipt = {
         "queue": place.addresses.queue.name,
         "instance": settings.instance,
         "origin": watch.origin,
@@ -65,22 +109,30 @@ def run_worker(place: Place, settings: WorkerSettings, handler: str, *, as_json:
         "hung": hung,
         "seconds": round(time.monotonic() - began_s, 3),
     }
-    if as_json:
-        show_json(receipt)
-    else:
-        show_table((name.replace("_", " "), value) for name, value in receipt.items())
+    tell(receipt)
     if hung:
         _leave(hung, EXIT_FAILED)
     return 0
 
 
-def _work(place: Place, settings: WorkerSettings, handler: str, watch: Watch) -> tuple[Tally, int]:
+def show_receipts(receipts: Sequence[Receipt], *, as_json: bool, several: bool) -> None:
+    """Print what workers did: as JSON one object, or a list of them where several run on this VM."""
+    if as_json:
+        show_json(list(receipts) if several else receipts[0])
+        return
+    for number, receipt in enumerate(receipts):
+        if number:
+            print()
+        show_table((name.replace("_", " "), value) for name, value in receipt.items())
+
+
+def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, watch: Watch) -> tuple[Tally, int]:
     """Run the worker, and return what it did and how many of its tasks will not end.
 
     Raises:
         SpotfsmError: the worker cannot begin, or cannot go on.
     """
-    job_runner = wiring.open_job_runner(handler)
+    job_runner = wiring.open_job_runner(handling)
     journal_file = None if place.journal_file is None else Path(os.path.realpath(place.journal_file))
     journal = wiring.open_journal(journal_file, watch.observe)
 
@@ -89,11 +141,12 @@ def _work(place: Place, settings: WorkerSettings, handler: str, watch: Watch) ->
             watch.shown(),
             wiring.open_ports(
                 place.addresses,
-                imds=wiring.find_imds(place.imds, place.addresses),
+                imds=place.imds,
                 boot_id_file=place.boot_id_file,
                 job_runner=job_runner,
                 journal=journal,
                 journal_file=journal_file,
+                turn=place.turn,
             ) as ports,
         ):
             worker = Worker(ports, settings)

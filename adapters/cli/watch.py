@@ -35,6 +35,7 @@ class Watch:
 
     Args:
         interactive: whether somebody sits at a terminal.
+        speaker: whose lines these are, where several workers share the terminal.
         now_s: the monotonic clock.
 
     Attributes:
@@ -43,8 +44,11 @@ class Watch:
         stopped_by: what made it stop, once something did.
     """
 
-    def __init__(self, *, interactive: bool, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, interactive: bool, speaker: str | None = None, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._interactive = interactive
+        self._speaker = speaker
         self._now_s = now_s
         self._live: Live | None = None
         self._tally: Callable[[], Tally] = Tally
@@ -146,7 +150,7 @@ class Watch:
                 del self._said[next(iter(self._said))]
             text += f" (and {left_out} more like it before)" if left_out else ""
         if self._live is None:
-            say(text)
+            say(text if self._speaker is None else f"{self._speaker}: {text}")
         else:
             self._live.console.print(one_line(text), markup=False, highlight=False)
 

@@ -9,29 +9,53 @@ import typer
 from adapters import wiring
 from adapters.addresses import Credential, find_storage
 from adapters.cli import options
-from adapters.cli.running import Place, run_worker
+from adapters.cli.instances import INSTANCES_MAX
+from adapters.cli.running import Place, run_alone
+from adapters.cli.several import run_several
 from fsm.messages import MESSAGE_BYTES_MAX, Encoding
 from fsm.runner import WorkerSettings
 
 _DAY_S = 86400.0
-_EXAMPLE = "Example: spotfsm worker --handler jobs:handle --concurrency 16 --until-empty --journal worker.jsonl"
+_EXAMPLE = (
+    "Example: spotfsm worker --handler jobs:handle --concurrency 16 --until-empty --journal worker.jsonl\n\n"
+    "Example: spotfsm worker --instances 2 --job-memory 2G -- ./job.sh --quality high"
+)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("worker", epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_worker)
+    behind_the_options = {"allow_interspersed_args": False}  # whatever follows the command is the command's
+    app.command("worker", context_settings=behind_the_options, epilog=f"{_EXAMPLE}\n\n{options.ADDRESSES}")(_worker)
 
 
 def _worker(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="COMMAND",
+            show_default=False,
+            help="Behind --, in place of --handler: a program and its arguments that do a job. The message is on its "
+            "standard input; exit code 0 is done, 75 interrupted, anything else failed.",
+        ),
+    ] = None,
     *,
     handler: Annotated[
-        str,
+        str | None,
         options.setting(
             "--handler",
-            "The coroutine function that does a job, as module:function; the working directory is searched first.",
+            "The function that does a job, as module:function; the working directory is searched first. An `async "
+            "def` runs in the worker and must not block it, a `def` in a process of its own.",
             metavar="NAME",
         ),
-    ],
+    ] = None,
+    python: Annotated[
+        str | None,
+        options.setting(
+            "--python",
+            "The interpreter for a plain `def` handler, of Python 3.9 or newer; the worker's own by default.",
+            metavar="FILE",
+        ),
+    ] = None,
     queue: options.Queue = None,
     store: options.Store = None,
     concurrency: Annotated[
@@ -40,6 +64,16 @@ def _worker(
             "--concurrency", "How many jobs run at once, 1 to 256.", metavar="N", parser=options.whole(1, 256)
         ),
     ] = 8,
+    instances: Annotated[
+        int,
+        options.setting(
+            "--instances",
+            f"How many workers run on this VM, 1 to {INSTANCES_MAX}: processes of their own, called NAME-1, NAME-2 and "
+            "so on after --instance; one that dies is started again.",
+            metavar="N",
+            parser=options.whole(1, INSTANCES_MAX),
+        ),
+    ] = 1,
     until_empty: Annotated[bool, options.setting("--until-empty", "End once nothing waits or runs.")] = False,
     journal: options.JournalFile = None,
     as_json: options.AsJson = False,
@@ -62,6 +96,16 @@ def _worker(
             "How long a job may run before it counts as failed; as long as it likes by default.",
             metavar="TIME",
             parser=options.duration(0.1, 365 * _DAY_S),
+        ),
+    ] = None,
+    job_memory: Annotated[
+        int | None,
+        options.setting(
+            "--job-memory",
+            "What a job may occupy before it is ended and counts as failed, with all the processes that it starts; "
+            "not for coroutines, which share the worker's.",
+            metavar="SIZE",
+            parser=options.size(16 * 2**20),
         ),
     ] = None,
     retry_pause: Annotated[
@@ -128,11 +172,16 @@ def _worker(
     SIGTERM and Ctrl-C drain: what can be finished is finished, the rest is saved and handed back; a second Ctrl-C
     leaves a second for it. The receipt at the end goes to stdout, everything else to stderr. Keys of --json: queue,
     instance, origin (fresh, recreated, redeployed, restarted), received, begun, completed, released, poisoned,
-    abandoned, failures, checkpoints, notices, stopped_by, hung, seconds.
+    abandoned, failures, checkpoints, notices, stopped_by, hung, seconds; with --instances a list of such receipts.
+
+    A command finds SPOTFSM_JOB_ID, SPOTFSM_ATTEMPT and SPOTFSM_EVICTIONS in its environment, and the names of three
+    files: SPOTFSM_PROGRESS_FILE (read it at the start; replace it atomically to checkpoint), SPOTFSM_RESULT_FILE, and
+    SPOTFSM_DEADLINE_FILE, which is there once a drain is on. SIGTERM says the same.
     """
+    addresses = find_storage(queue, store, credential=credential, client_id=client_id)
     place = Place(
-        addresses=find_storage(queue, store, credential=credential, client_id=client_id),
-        imds=imds,
+        addresses=addresses,
+        imds=wiring.find_imds(imds, addresses),
         boot_id_file=boot_id_file,
         journal_file=journal,
     )
@@ -150,4 +199,9 @@ def _worker(
         until_empty=until_empty,
         acknowledge=acknowledge,
     )
-    return run_worker(place, settings, handler, as_json=as_json)
+    handling = wiring.Handling(
+        handler=handler, command=tuple(command or ()), python=python, memory_bytes_max=job_memory
+    )
+    if instances == 1:
+        return run_alone(place, settings, handling, as_json=as_json)
+    return run_several(place, settings, handling, count=instances, as_json=as_json)

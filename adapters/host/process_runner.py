@@ -11,6 +11,7 @@ import json
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,9 +21,9 @@ from typing import TypeAlias
 from adapters.host.child import TERMINATED, Child, described
 from adapters.host.children import Children
 from adapters.host.outcome import ERROR_CHARS_MAX, result_text
-from adapters.host.process_child import FRAME_BYTES_MAX
+from adapters.host.process_child import FRAME_BYTES_MAX, receive_frame
 from adapters.host.telling import drain_begins, grace_s
-from fsm.errors import Evicted, HandlerFailedError
+from fsm.errors import ConfigurationError, Evicted, HandlerFailedError
 from fsm.handler import Json
 from fsm.ports import JobControl, JobInput, JobRunner
 from fsm.record import canonical
@@ -30,6 +31,8 @@ from fsm.record import canonical
 CHILD_FILE = Path(__file__).with_name("process_child.py")
 HANGING_UP_S = 0.5
 """How long what a dead process said last may take to arrive, or a process to die that has said its last."""
+IMPORT_S_MAX = 120.0
+"""How long importing a handler may take when it is tried out."""
 _LENGTH = struct.Struct(">I")
 
 Frame: TypeAlias = Mapping[str, Json]
@@ -91,6 +94,39 @@ class ProcessRunner(JobRunner):
             self._idle.append(process)
         else:
             await process.end(grace_s=0.0)
+
+
+def check_python(python: str, handler: str) -> None:
+    """Have the interpreter import the handler once, in a process that ends with that.
+
+    Raises:
+        ConfigurationError: there is no such interpreter, or it cannot import the handler.
+    """
+    remedy = "Name an interpreter of Python 3.9 or newer, such as /opt/jobs/bin/python."
+    ours, theirs = socket.socketpair()
+    with ours:
+        ours.settimeout(IMPORT_S_MAX)
+        with theirs:
+            arguments = [python, str(CHILD_FILE), str(theirs.fileno()), handler]
+            try:
+                process = subprocess.Popen(  # noqa: S603 -- the operator's setting
+                    arguments, stdin=subprocess.DEVNULL, stdout=2, pass_fds=(theirs.fileno(),)
+                )
+            except OSError as exc:
+                raise ConfigurationError("--python", f"{python!r} cannot be run: {exc.strerror}", remedy) from exc
+        try:
+            said = receive_frame(ours)
+        except TimeoutError as exc:
+            problem = f"importing {handler!r} takes more than {IMPORT_S_MAX:g} s"
+            raise ConfigurationError("--handler", problem, "Have it do less when it is imported.") from exc
+        finally:
+            process.kill()
+            process.wait()
+    if said is None:
+        raise ConfigurationError("--python", f"{python!r} ended before it could import anything", remedy)
+    if "broken" in said:
+        remedy = "Install it for that interpreter, or run from the directory that holds it."
+        raise ConfigurationError("--handler", f"{said['broken']}", remedy)
 
 
 class _Process:

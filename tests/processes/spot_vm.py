@@ -35,7 +35,7 @@ _LOOK_S = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """What a worker is started with; see `spotfsm worker --help`."""
+    """What a worker is started with; see `spotfsm worker --help`. Without a handler it is a command in `more`."""
 
     handler: str = "tests.processes.handlers:steps"
     concurrency: int = 4
@@ -88,7 +88,7 @@ class SpotVm:
                     *("--store", self._place.store_url if store else "none"),
                     *("--imds", self._twin_url),
                     *("--boot-id-file", str(self.boot_id_file(self._directory, self.name))),
-                    *("--handler", self.options.handler),
+                    *(("--handler", self.options.handler) if self.options.handler else ()),
                     *("--concurrency", str(self.options.concurrency)),
                     *("--visibility-timeout", str(self.options.visibility_timeout_s)),
                     *("--idle-poll-max", "0.3"),
@@ -101,7 +101,11 @@ class SpotVm:
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
-                env={**os.environ, EFFECTS_VARIABLE: str(self.effects)},
+                env={
+                    **os.environ,
+                    EFFECTS_VARIABLE: str(self.effects),
+                    "RUNTIME_DIRECTORY": str(self._directory),  # where locks are
+                },
                 start_new_session=True,
                 preexec_fn=dies_with_parent(),  # noqa: PLW1509 -- one system call, looked up before the fork
             )

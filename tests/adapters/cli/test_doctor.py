@@ -113,11 +113,12 @@ def test_a_vm_without_an_identity_is_told_before_anything_is_asked_of_azure(insi
 
 
 def test_a_handler_is_imported_on_request(inside: Command, jobs: str) -> None:
-    """A plain function is found out before the worker starts."""
-    assert line_of(inside("doctor", "--handler", f"{jobs}:handle"), "handler").startswith("ok ")
-    ended = inside("doctor", "--handler", f"{jobs}:plain")
+    """A handler that is not there is found out before the worker starts."""
+    for name in ("handle", "plain"):
+        assert line_of(inside("doctor", "--handler", f"{jobs}:{name}"), "handler").startswith("ok ")
+    ended = inside("doctor", "--handler", f"{jobs}:nothing")
     assert ended.code == 1
-    assert "async def" in line_of(ended, "handler")
+    assert "has no 'nothing'" in line_of(ended, "handler")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

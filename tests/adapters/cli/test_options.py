@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.cli.options import duration, whole
+from adapters.cli.options import duration, size, whole
 from adapters.cli.output import duration_text, one_line
 
 DAY_S = 86400.0
@@ -59,6 +59,28 @@ def test_limits_belong_to_the_range(text: str, *, allowed: bool) -> None:
     else:
         with pytest.raises(ValueError, match="Give 2s to 1h"):
             parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("2G", 2**31), ("512M", 2**29), ("1.5 g", None), ("1.5GiB", 3 * 2**29), ("64mb", 2**26), ("1t", 2**40)],
+)
+def test_a_size_is_in_powers_of_1024(text: str, count: int | None) -> None:
+    """As programs that give limits to processes write it."""
+    if count is None:
+        with pytest.raises(ValueError, match="is not a size"):
+            size(2**20)(text)
+    else:
+        assert size(2**20)(text) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "told"), [("1", "too small. Give at least 16M"), ("", "is not a"), ("-1G", "is not a")]
+)
+def test_a_size_that_nothing_can_run_in_is_refused(text: str, told: str) -> None:
+    """A number that forgets its unit is found out."""
+    with pytest.raises(ValueError, match=told):
+        size(16 * 2**20)(text)
 
 
 @given(st.integers(min_value=-1000, max_value=1000))

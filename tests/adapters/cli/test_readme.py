@@ -58,7 +58,7 @@ def test_every_setting_of_the_worker_is_in_the_table_and_no_other(inside: Comman
     documented = set()
     for row in re.findall(r"^\| (`--.*?) \|", section("Settings"), re.MULTILINE):
         documented |= set(re.findall(r"--[a-z-]+", row))
-    offered = set(re.findall(r"^│ \*?\s+(--[a-z-]+)", inside("worker", "--help").out, re.MULTILINE))
+    offered = set(re.findall(r"^│ \*?\s*(--[a-z-]+)", inside("worker", "--help").out, re.MULTILINE))
     assert documented == offered - {"--json", "--config", "--help"}
 
 

@@ -1,0 +1,51 @@
+"""Running several workers on one VM: who they are, and what they must not do all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+
+from adapters import wiring
+from adapters.cli.instances import Instances, tried
+from adapters.cli.running import Place, Receipt, only_this, run_worker, show_receipts
+from adapters.imds.turns import Turn
+from fsm.runner import WorkerSettings
+
+
+def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handling, *, count: int, as_json: bool) -> int:
+    """Run `count` workers, each a process of its own, print their receipts, and return the exit code.
+
+    Raises:
+        ConfigurationError: a worker of such a name runs already.
+    """
+    each = [_one(place, settings, Turn(place=number, count=count)) for number in range(count)]
+
+    def work(number: int, tell: Callable[[Receipt], None]) -> int:
+        return run_worker(*each[number], handling, as_json=as_json, tell=tell)
+
+    def try_handling() -> int:
+        wiring.open_job_runner(handling)
+        return 0
+
+    with ExitStack() as locks:
+        for one in each:
+            locks.enter_context(only_this(*one))
+        # A handler's module may start threads, and a process with threads must not fork: it is tried out elsewhere.
+        code = tried(try_handling)
+        if code:
+            return code
+        parent = Instances([own.instance for _, own in each], work)
+        code = parent.run()
+    show_receipts(parent.receipts, as_json=as_json, several=True)
+    return code
+
+
+def _one(place: Place, settings: WorkerSettings, turn: Turn) -> tuple[Place, WorkerSettings]:
+    """Where and how one of them works."""
+    own = replace(
+        settings,
+        instance=f"{settings.instance}-{turn.place + 1}",
+        imds_poll_s=max(settings.imds_poll_s, turn.period_s),
+    )
+    return replace(place, turn=turn), own
