@@ -8,6 +8,7 @@ COMMANDS = (
     "twin",
     "dev",
     "simulate",
+    "explore",
     "draw",
     "doctor",
     "prune",

@@ -1,0 +1,186 @@
+"""`spotfsm explore`: your own handler, killed at every step, and what comes out held against an undisturbed run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import io
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapters.cli import options
+from adapters.cli.exits import EXIT_FAILED
+from adapters.cli.output import counted, one_line, say, show_json
+from adapters.host.loop_runner import import_function
+from fsm.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from simulator.explore import Explored, Handler, OnProgress
+
+_EXAMPLE = 'Example: spotfsm explore jobs:handle --message \'{"book": "Emma", "pages": 3}\''
+_QUIET_S = 2.0
+_RUNS_MAX = 2000
+_SETTING = "handler"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("explore", epilog=_EXAMPLE)(_explore)
+
+
+def _explore(
+    *,
+    handler: Annotated[
+        str, typer.Argument(metavar="MODULE:FUNCTION", help="A coroutine function; the working directory is searched.")
+    ],
+    message: Annotated[
+        list[str] | None,
+        typer.Option("--message", metavar="TEXT", help="The message to work on; may be given again. {} by default."),
+    ] = None,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option("--copy", metavar="PATH", help="A file or directory the handler reads; may be given again."),
+    ] = None,
+    runs_max: Annotated[
+        int,
+        typer.Option(
+            "--runs-max",
+            metavar="N",
+            parser=options.whole(1, 10**9),
+            help="At most so many runs a message; the first passes of every line come first.",
+        ),
+    ] = _RUNS_MAX,
+    as_json: options.AsJson = False,
+) -> int:
+    """Kill a handler before and after each of its lines, waits and checkpoints, resume it, and compare; exit 1 if a
+    result, a file or an error differs from the undisturbed run.
+
+    Each run is a new process of the handler's module under virtual time, in an empty working directory that outlives
+    the VM; the directory for temporary files does not. What is compared is the recorded result, the files there, and
+    whether the handler raised. Other effects are not undone and not seen: let the handler write them to a file.
+    Keys of --json: ok, messages (text, result, steps, kills, notices, left_out, findings with step, way, kind, file,
+    line, passing, differences, times).
+    """  # noqa: D205 -- the first paragraph is the help's summary
+    from simulator.explore import Subject, UndisturbedError, explore
+
+    load, files = _loader(handler)
+    copies = tuple(path.resolve() for path in given or ())
+    for path in copies:
+        if not path.exists():
+            raise ConfigurationError("--copy", f"{path} is not there", "Check the path.")
+    explored = []
+    for text in message or ["{}"]:
+        subject = Subject(load=load, files=files, text=text, given=copies)
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # the handler's own words, a thousand times over
+                explored.append(explore(subject, runs_max=runs_max, on_progress=_progress()))
+        except UndisturbedError as exc:
+            remedy = "Give it a --message and what else it needs (--copy), and let nothing it leaves depend on chance."
+            raise ConfigurationError(_SETTING, one_line(f"message {text!r}: {exc}"), remedy) from exc
+    if as_json:
+        show_json({"ok": all(one.ok for one in explored), "messages": [_as_json(one) for one in explored]})
+    else:
+        for one in explored:
+            _show(one)
+    return 0 if all(one.ok for one in explored) else EXIT_FAILED
+
+
+# -- the handler ------------------------------------------------------------------------------------------------------
+
+
+def _loader(name: str) -> tuple[Callable[[], Handler], frozenset[str]]:
+    """What imports the handler anew, and the user's files: its module, and those it imported from this directory."""
+    before = set(sys.modules)
+    try:
+        function = import_function(name)
+    except ConfigurationError as exc:
+        raise ConfigurationError(_SETTING, exc.problem, exc.remedy) from exc
+    if not inspect.iscoroutinefunction(function):
+        problem = f"{name!r} is not a coroutine function"
+        raise ConfigurationError(_SETTING, problem, "Write it as `async def`: only such a one is taken step by step.")
+    root = Path.cwd()
+    module_name, _, function_name = name.partition(":")
+    own = {module_name: _file(sys.modules[module_name])}
+    for other in set(sys.modules) - before:
+        file = _file(sys.modules[other])
+        if file and Path(file).is_relative_to(root) and "site-packages" not in file:
+            own[other] = file
+
+    def load() -> Handler:
+        for module in own:
+            sys.modules.pop(module, None)
+        with contextlib.chdir(root):
+            loaded: Handler = getattr(importlib.import_module(module_name), function_name)
+        return loaded
+
+    return load, frozenset(file for file in own.values() if file)
+
+
+def _file(module: ModuleType) -> str:
+    return getattr(module, "__file__", None) or ""
+
+
+# -- telling ----------------------------------------------------------------------------------------------------------
+
+
+def _progress() -> OnProgress:
+    """Says on stderr how far it is, once it has taken a while."""
+    last_s = time.monotonic()
+
+    def tell(done: int, runs: int) -> None:
+        nonlocal last_s
+        if time.monotonic() - last_s >= _QUIET_S:
+            last_s = time.monotonic()
+            say(f"{done} of {runs} runs")
+
+    return tell
+
+
+def _show(explored: Explored) -> None:
+    print(
+        f"message {one_line(explored.text)}: {counted(explored.steps, 'step')}, {counted(explored.kills, 'kill')}, "
+        f"{counted(explored.notices, 'eviction')} with notice"
+    )
+    if explored.left_out:
+        print(f"  {counted(explored.left_out, 'later pass')} left out: --runs-max")
+    for finding in explored.findings:
+        print(f"  goes astray {one_line(str(finding))}")
+    if explored.ok:
+        print(f"  always as undisturbed: {one_line(explored.result or 'no result')}", flush=True)
+    else:
+        print(
+            "  After a kill, whatever followed the last checkpoint is done again, in a process that knows only "
+            "job.progress.",
+            flush=True,
+        )
+
+
+def _as_json(explored: Explored) -> dict[str, object]:
+    return {
+        "text": explored.text,
+        "result": explored.result,
+        "steps": explored.steps,
+        "kills": explored.kills,
+        "notices": explored.notices,
+        "left_out": explored.left_out,
+        "findings": [
+            {
+                "step": finding.step.number,
+                "way": finding.way.value,
+                "kind": finding.step.kind.name.lower(),
+                "file": finding.step.file,
+                "line": finding.step.line,
+                "passing": finding.step.passing,
+                "differences": list(finding.differences),
+                "times": finding.times,
+            }
+            for finding in explored.findings
+        ],
+    }
