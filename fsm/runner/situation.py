@@ -76,8 +76,12 @@ class Situation:
 
     @property
     def checkpoint_soon(self) -> bool:
-        """Whether some notice, reclaiming or not, makes an early checkpoint worth its price."""
-        return bool(self.notices.standing)
+        """Whether some notice, reclaiming or not, or a drain that is on makes an early checkpoint worth its price.
+
+        A drain goes on when its notice has vanished, and a stop by the operator has no notice at all: what is not
+        saved by the cutoff is lost all the same.
+        """
+        return bool(self.notices.standing) or self.state is AppState.EVICTED
 
     @property
     def freeze_s(self) -> float:
