@@ -41,8 +41,12 @@ def drawn_scenario(seed: int) -> Scenario:
     service_s = unit_s * draw.choice((1, 5, 30))
     faults = drawn(draw, run_s=horizon_s)
     jobs = draw.randint(1, 30)
-    # Deliveries that overlap are rare by chance; where leases are short and calls slow, many workers wait for each job.
+    # Deliveries that overlap are rare by chance: where leases are short and calls slow, many hungry workers wait for
+    # every job, a call is either quick or slow enough to be overtaken, and no call is given up too early.
     overlapping = bool(faults.lease_short and faults.slow)
+    if overlapping:
+        faults = replace(faults, lease_short=0.6, slow=0.2, slow_s_max=9.0)
+        service_s = unit_s
     return Scenario(
         name=SWARM,
         about=f"drawn from seed {seed}",
@@ -68,7 +72,7 @@ def drawn_scenario(seed: int) -> Scenario:
         ),
         worker=WorkerPlan(
             store=draw.random() < 0.85,
-            concurrency=draw.choice((1, 3, 16)),
+            concurrency=draw.choice((3, 16) if overlapping else (1, 3, 16)),
             visibility_timeout_s=draw.choice((5.0, 20.0, 60.0)),
             idle_poll_s_max=0.5 if overlapping else draw.choice((0.5, 5.0)),
             call_timeout_s=10.0 if overlapping else draw.choice((1.0, 10.0)),

@@ -86,7 +86,7 @@ class Step:
 
 def line_text(file: str, line: int) -> str:
     """`jobs.py:12 "await job.checkpoint(page)"`."""
-    source = linecache.getline(file, line).strip()
+    source = linecache.getline(file, line).partition("  # ")[0].strip()
     return f"{Path(file).name}:{line} `{source}`"
 
 
