@@ -130,7 +130,10 @@ class AzureStore(JobStore):
         blobs = self._container.list_blobs(
             name_starts_with=prefix, include=["metadata"], connection_timeout=timeout_s, read_timeout=timeout_s
         )
-        return Counter([str(blob.metadata.get(_STATUS)) async for blob in blobs])
+        counted: Counter[str] = Counter()
+        async for blob in blobs:
+            counted[str(blob.metadata.get(_STATUS))] += 1
+        return counted
 
     # -- presences ------------------------------------------------------------------------------------------------
 
