@@ -113,14 +113,19 @@ def explore(subject: Subject, *, runs_max: int = 2000, on_progress: OnProgress |
     Raises:
         UndisturbedError: there is nothing to compare with.
     """
-    base, steps = _undisturbed(subject)
+    with tempfile.TemporaryDirectory(prefix="spotfsm-explore-") as root:  # one for all runs: paths are the same in each
+        return _explore(subject, Path(root), runs_max, on_progress)
+
+
+def _explore(subject: Subject, root: Path, runs_max: int, on_progress: OnProgress | None) -> Explored:
+    base, steps = _undisturbed(subject, root)
     strikes = list(_strikes(steps))
     chosen = sorted(_fewer(strikes, runs_max), key=lambda strike: strike[0].number)
     astray: list[Finding] = []
     for done, (step, way) in enumerate(chosen):
         if on_progress is not None:
             on_progress(done, len(chosen))
-        _, outcome = _run(subject, (step.number, way), within_s=3 * base.took_s + LONGER_S)
+        _, outcome = _run(subject, root, (step.number, way), within_s=3 * base.took_s + LONGER_S)
         found = tuple(differences(base, outcome))
         if found:
             astray.append(Finding(step=step, way=way, differences=found, times=1))
@@ -135,13 +140,13 @@ def explore(subject: Subject, *, runs_max: int = 2000, on_progress: OnProgress |
     )
 
 
-def _undisturbed(subject: Subject) -> tuple[Outcome, list[Step]]:
-    steps, base = _run(subject, None, within_s=UNDISTURBED_S_MAX)
+def _undisturbed(subject: Subject, root: Path) -> tuple[Outcome, list[Step]]:
+    steps, base = _run(subject, root, None, within_s=UNDISTURBED_S_MAX)
     if base.errors:
         raise UndisturbedError(f"undisturbed, it fails: {base.errors[0]}")
     if base.end != "completed":
         raise UndisturbedError(f"undisturbed, it is {base.end}")
-    _, again = _run(subject, None, within_s=UNDISTURBED_S_MAX)
+    _, again = _run(subject, root, None, within_s=UNDISTURBED_S_MAX)
     unlike = "; ".join(differences(base, again))
     if unlike:
         raise UndisturbedError(f"undisturbed, it does something else each time: {unlike}")
@@ -162,9 +167,12 @@ def _fewer(strikes: list[tuple[Step, Way]], runs_max: int) -> list[tuple[Step, W
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[Finding]:
-    """The first pass of each place speaks for the later ones, and the first place for others with the same outcome."""
+    """The first pass of each place speaks for the later ones, and the first place for others with the same outcome.
+
+    A kill speaks before a notice: it needs no worker that reacts.
+    """
     places: dict[tuple[object, ...], list[Finding]] = {}
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: finding.way is Way.NOTICE):
         places.setdefault((finding.step.place, finding.way), []).append(finding)
     outcomes: dict[tuple[str, ...], list[list[Finding]]] = {}
     for passes in places.values():
@@ -178,11 +186,12 @@ def _grouped(findings: Sequence[Finding]) -> Iterator[Finding]:
 # -- one run ----------------------------------------------------------------------------------------------------------
 
 
-def _run(subject: Subject, target: tuple[int, Way] | None, *, within_s: float) -> tuple[list[Step], Outcome]:
-    with tempfile.TemporaryDirectory(prefix="spotfsm-explore-") as root:
-        places = Places(Path(root), subject.given)
-        with places.entered():
-            return virtually(partial(_live, subject, places, target, within_s))
+def _run(
+    subject: Subject, root: Path, target: tuple[int, Way] | None, *, within_s: float
+) -> tuple[list[Step], Outcome]:
+    places = Places(root, subject.given)
+    with places.entered():
+        return virtually(partial(_live, subject, places, target, within_s))
 
 
 async def _live(

@@ -21,13 +21,14 @@ class Places:
     """The two directories of one run.
 
     Args:
-        root: an empty directory for both.
+        root: a directory for both, and for nothing else; it is emptied.
         given: files and directories that stand in the working directory from the beginning.
     """
 
     def __init__(self, root: Path, given: Iterable[Path] = ()) -> None:
         self.outside = root / "outside"
         self._vm = root / "vm"
+        _empty(root)
         self.outside.mkdir()
         self._vm.mkdir()
         for path in given:

@@ -1,0 +1,221 @@
+"""Exploring a handler: every step is struck, a killed handler is dead, and what is compared is what it left."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import sys
+import tempfile
+from collections.abc import Awaitable, Callable
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fsm.handler import Job, Json
+from simulator.explore import Explored, StepKind, Subject, UndisturbedError, Way, explore
+from simulator.explore.comparing import Outcome, differences
+from simulator.explore.places import Files, Places
+
+NAMES = st.text("abc", min_size=1, max_size=3)
+CONTENTS = st.dictionaries(st.builds("/".join, st.lists(NAMES, min_size=1, max_size=3)), st.binary(max_size=20))
+
+
+def explored(handler: Callable[[Job], Awaitable[Json]], *, text: str = "{}", runs_max: int = 2000) -> Explored:
+    """Explore a handler that stands in this file."""
+    return explore(Subject(load=lambda: handler, files=frozenset({__file__}), text=text), runs_max=runs_max)
+
+
+def append(line: str) -> None:
+    with Path("log.txt").open("a") as log:
+        log.write(line + "\n")
+
+
+def lines() -> list[Json]:
+    return [*Path("log.txt").read_text().splitlines()] if Path("log.txt").exists() else []
+
+
+def write(name: str) -> None:
+    Path(name).write_text("written")
+
+
+def remove(name: str) -> None:
+    Path(name).unlink(missing_ok=True)
+
+
+def make(directory: str) -> None:
+    Path(directory).mkdir()
+
+
+async def careful(job: Job) -> Json:
+    """Each effect is looked for before it is made."""
+    for number in range(3):
+        await asyncio.sleep(1)
+        if str(number) not in lines():
+            append(str(number))
+    return lines()
+
+
+async def saves_first(job: Job) -> Json:
+    done = job.progress if isinstance(job.progress, int) else 0
+    for number in range(done, 2):
+        await job.checkpoint(number + 1)
+        append(str(number))
+    return "done"
+
+
+async def cleans_up(job: Job) -> Json:
+    """What a dead process would still do must not be seen."""
+    try:
+        await asyncio.sleep(1)
+        write("working.txt")
+        await asyncio.sleep(1)
+    finally:
+        remove("working.txt")
+        write("finally.txt")
+    return 1
+
+
+async def holds_on(job: Job) -> Json:
+    """Catches all it can, and waits in `finally`."""
+    for _ in range(3):
+        try:
+            await asyncio.sleep(1)
+        except BaseException:
+            write("caught.txt")
+            raise
+        finally:
+            await asyncio.sleep(0)
+    return 1
+
+
+async def keeps_on_the_vm(job: Job) -> Json:
+    scratch = Path(tempfile.gettempdir()) / "part"
+    if job.progress is None:
+        scratch.write_text("half")
+        await job.checkpoint("half")
+    return scratch.read_text()
+
+
+async def refuses_a_second_time(job: Job) -> Json:
+    make("made")
+    await asyncio.sleep(1)
+    return 1
+
+
+async def long(job: Job) -> Json:
+    for _ in range(40):
+        await asyncio.sleep(1)
+    return 1
+
+
+async def failing(job: Job) -> Json:
+    raise ValueError("no such page")
+
+
+COUNTS = iter(range(1000))
+
+
+async def never_the_same(job: Job) -> Json:
+    return next(COUNTS)
+
+
+def test_an_idempotent_handler_passes() -> None:
+    """One that looks before it acts survives a kill at each of its steps."""
+    found = explored(careful)
+    assert found.ok, found.findings
+    assert found.kills == found.steps
+    assert found.notices > 0
+    assert found.result == '["0","1","2"]'
+
+
+def test_a_checkpoint_before_its_effect_is_named() -> None:
+    """What is saved too early is lost by a kill right after the save: that very step is named."""
+    found = explored(saves_first)
+    (first, *_) = [finding for finding in found.findings if finding.way is Way.KILL]
+    assert first.differences == ("log.txt has 1 lines instead of 2: '0' is missing",)
+    assert first.step.kind in (StepKind.WAIT, StepKind.SAVED)
+    assert "await job.checkpoint(number + 1)" in str(first)
+
+
+def test_a_killed_handler_does_nothing_more() -> None:
+    """Neither `finally` nor `except` of a dead process reaches the outside; only a later run's does."""
+    found = explored(holds_on)
+    assert not any("caught.txt is there" in text for one in found.findings if one.way is Way.KILL
+                   for text in one.differences)  # fmt: skip
+    assert explored(cleans_up).ok
+
+
+def test_the_temporary_directory_is_the_vms() -> None:
+    """Who resumes from a file on the VM's own disk does not find it on the next VM."""
+    found = explored(keeps_on_the_vm)
+    assert not found.ok
+    assert "FileNotFoundError" in found.findings[0].differences[0]
+
+
+def test_an_error_on_the_second_run_is_a_finding() -> None:
+    """A handler that cannot be run twice is poisoned in the end, and the error is told."""
+    found = explored(refuses_a_second_time)
+    assert any("FileExistsError" in text for text in found.findings[0].differences)
+    assert "the job is poisoned" in found.findings[0].differences
+
+
+def test_too_many_steps_are_thinned_out() -> None:
+    """First passes come first, the number of runs is bounded, and what was left out is counted."""
+    found = explored(long, runs_max=15)
+    assert found.kills + found.notices == 15
+    assert found.left_out > 0
+
+
+@pytest.mark.parametrize(
+    ("handler", "complaint"), [(failing, "it fails: ValueError: no such page"), (never_the_same, "something else")]
+)
+def test_without_a_sound_undisturbed_run_there_is_nothing_to_compare(
+    handler: Callable[[Job], Awaitable[Json]], complaint: str
+) -> None:
+    """One that fails by itself, or differs each time, is refused."""
+    with pytest.raises(UndisturbedError, match=complaint):
+        explored(handler)
+
+
+def test_nothing_is_left_behind() -> None:
+    """Working directory, temporary directory and tracing are as before, and no file is left open."""
+    before = (Path.cwd(), tempfile.gettempdir(), sys.gettrace())
+    explored(careful)
+    gc.collect()
+    assert (Path.cwd(), tempfile.gettempdir(), sys.gettrace()) == before
+
+
+@given(CONTENTS, CONTENTS)
+def test_what_a_dead_process_changed_is_put_back(before: dict[str, bytes], after: dict[str, bytes]) -> None:
+    """Whatever was written, changed or removed: the directory is as it was at the kill."""
+    with tempfile.TemporaryDirectory() as root:
+        places = Places(Path(root))
+        _write(places, before)
+        files = places.files()
+        places.restore({})
+        _write(places, after)
+        places.restore(files)
+        assert places.files() == files
+
+
+def _write(places: Places, contents: dict[str, bytes]) -> None:
+    with chdir(places.outside):
+        for name, content in contents.items():
+            path = Path(name)
+            if not path.is_dir() and not any(parent.is_file() for parent in path.parents):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+
+@given(CONTENTS, CONTENTS)
+def test_runs_differ_exactly_if_what_they_left_differs(one: Files, other: Files) -> None:
+    """The comparison misses nothing, and invents nothing."""
+    found = tuple(differences(_outcome(one), _outcome(other)))
+    assert bool(found) == (one != other)
+
+
+def _outcome(files: Files) -> Outcome:
+    return Outcome(end="completed", result="1", files=files, errors=(), took_s=1.0)
