@@ -78,7 +78,7 @@ def _rules(colours: Colours) -> str:
             f".node{{fill:{c.state};stroke:{c.border};stroke-width:1.5}}",
             f".any{{fill:{c.ground};stroke-dasharray:5 4}}",
             f".effect{{fill:{c.effect}}}",
-            ".away{opacity:0.4}",
+            ".away{opacity:0.5}",
             f".line.went{{stroke:{c.path};stroke-width:2.5}}",
             f".tip.went{{fill:{c.path}}}",
             f".label.went{{stroke:{c.path};stroke-width:1.5}}",

@@ -28,6 +28,10 @@ BOLD = frozenset({Ink.EVENT, Ink.TAKEN})
 """What is set in bold type in a label."""
 _LABEL_WIDTHS_PX = range(130, 270, 20)
 """The widths to which labels are broken, each in turn: the best picture is taken."""
+ARROW_PX = 8.0
+"""The length of an arrow's head."""
+_ARROW_PX_OF_GRAPHVIZ = 10.0
+"""What Graphviz keeps free for a head of size 1."""
 _START_PX = 12.0
 """The diameter of the point before a first state."""
 _NODE_PADDING_PX = 9.0
@@ -137,7 +141,8 @@ def _placed(picture: Picture, direction: str, label_px: float) -> Layout:
 
 def _statements(picture: Picture, direction: str, labels: Sequence[tuple[Chunk, ...]]) -> Iterator[str]:
     """The picture's boxes and the edges between them, in DOT."""
-    yield f'rankdir={direction}; nodesep=0.15; ranksep=0.25; node [shape=box, fixedsize=true, label=""]'
+    yield f'rankdir={direction}; nodesep=0.15; ranksep=0.3; node [shape=box, fixedsize=true, label=""]'
+    yield f"edge [arrowsize={ARROW_PX / _ARROW_PX_OF_GRAPHVIZ}]"
     for node in picture.nodes:
         if node.initial:
             yield f'"start {node.name}" [{_size(_START_PX, _START_PX)}, shape=circle]'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.drawing.colours import Theme
+from adapters.drawing.colours import COLOURS, Theme
 from adapters.drawing.font import FAMILY, font_file
 from adapters.drawing.missing import missing
 from adapters.drawing.svg import render_svg
@@ -25,6 +25,7 @@ def render_png(picture: Picture, theme: Theme) -> bytes:
     return svg_to_bytes(
         svg_string=render_svg(picture, theme),
         width=WIDTH_PX,
+        background=COLOURS[theme].ground,  # the last row and column are only in part within the picture
         skip_system_fonts=True,
         font_files=files,
         font_family=FAMILY,

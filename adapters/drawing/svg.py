@@ -6,12 +6,13 @@ Every piece of text carries the width that it was laid out for, so that another 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from adapters.drawing.colours import Theme, style
 from adapters.drawing.font import FAMILY
 from adapters.drawing.layout import (
+    ARROW_PX,
     BOLD,
     LINE_PX,
     TEXT_PX,
@@ -19,6 +20,7 @@ from adapters.drawing.layout import (
     Curve,
     Layout,
     PlacedLabel,
+    Point,
     lay_out,
     line_px,
     node_lines,
@@ -27,12 +29,11 @@ from adapters.drawing.layout import (
 from fsm.drawing.label import Chunk
 from fsm.drawing.picture import Node, Picture, Shape
 
-_FONTS = f"{FAMILY}, Source Sans 3, Segoe UI, Helvetica, Arial, sans-serif"
+_FONTS = f"'{FAMILY}', 'Source Sans 3', 'Segoe UI', Helvetica, Arial, sans-serif"
 _MARGIN_PX = 16.0
 _TITLE_PX = 20.0
 _HEAD_PX = 56.0
 """The height of the title and of the line under it, which says how to read the picture."""
-_ARROW_PX = 8.0
 _BASELINE_EM = 0.33
 """From the middle of a line of text down to its baseline."""
 _BORDER_GAP_PX = 6.0
@@ -94,16 +95,21 @@ def _mark(picture: Picture, *, went: bool) -> str:
 def _line(curve: Curve, marks: str) -> Iterator[str]:
     """A curve and, if it has a tip, its arrow: a triangle whose base the curve runs into."""
     (x, y), *rest = curve.points
-    steps = " ".join(f"{_px(a)},{_px(b)}" for a, b in rest)
-    yield f'<path class="line{marks}" d="M{_px(x)},{_px(y)} C{steps}"/>'
+    course = f"M{_px(x)},{_px(y)} C{_joined(rest)}"
     if curve.tip is None:
+        yield f'<path class="line{marks}" d="{course}"/>'
         return
     (from_x, from_y), (to_x, to_y) = curve.points[-1], curve.tip
     angle = math.atan2(to_y - from_y, to_x - from_x)
-    along_x, along_y = _ARROW_PX * math.cos(angle), _ARROW_PX * math.sin(angle)
-    corners = [(to_x - along_x + side * along_y, to_y - along_y - side * along_x) for side in (0.4, -0.4)]
-    points = " ".join(f"{_px(a)},{_px(b)}" for a, b in (curve.tip, *corners))
-    yield f'<polygon class="tip{marks.replace(" dotted", "")}" points="{points}"/>'
+    along_x, along_y = ARROW_PX * math.cos(angle), ARROW_PX * math.sin(angle)
+    base_x, base_y = to_x - along_x, to_y - along_y
+    corners = [(base_x + side * along_y, base_y - side * along_x) for side in (0.4, -0.4)]
+    yield f'<path class="line{marks}" d="{course} L{_px(base_x)},{_px(base_y)}"/>'
+    yield f'<polygon class="tip{marks.replace(" dotted", "")}" points="{_joined([curve.tip, *corners])}"/>'
+
+
+def _joined(points: Sequence[Point]) -> str:
+    return " ".join(f"{_px(x)},{_px(y)}" for x, y in points)
 
 
 def _node(node: Node, box: Box, mark: str) -> Iterator[str]:

@@ -10,11 +10,12 @@ from collections.abc import Collection
 
 from fsm.drawing.arrows import Arrow, label_of, signs
 from fsm.drawing.journey import Journey
-from fsm.drawing.label import row
+from fsm.drawing.label import TIMES, row
 from fsm.drawing.picture import Edge, Node, Picture, node_name
 from fsm.table import FactT, Row, StateT, Table, TriggerT, Verdict
 
 READING = "event [guard] / row and outcome; a double border is an end"
+PATH_READING = f"{READING}; {TIMES} is how often the path came by"
 
 
 def picture_of(
@@ -60,7 +61,12 @@ def picture_of(
                     )
                 )
     return Picture(
-        name=table.name, title=title, reading=READING, nodes=nodes, edges=tuple(edges), is_path=journey is not None
+        name=table.name,
+        title=title,
+        reading=READING if journey is None else PATH_READING,
+        nodes=nodes,
+        edges=tuple(edges),
+        is_path=journey is not None,
     )
 
 
