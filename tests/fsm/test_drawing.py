@@ -96,6 +96,16 @@ def test_drawings_are_the_same_bytes_under_every_hash_seed() -> None:
     assert drawn == {f"{generated_files()} {readme_blocks()}\n".encode()}
 
 
+def test_a_path_of_the_table_is_drawn_into_it() -> None:
+    """The picture has the same states, and tells which of them the path came by."""
+    journey = Journey(rows={("Offline", "A1"): 1}, visits={"Offline": 1, "Recovering": 1}, present={"Recovering": 1})
+    made = drawing_with_path(Machine.APPLICATION, journey)
+    assert [node.name for node in made.picture.nodes] == [
+        node.name for node in drawing_of(Machine.APPLICATION).picture.nodes
+    ]
+    assert [node.name for node in made.picture.nodes if node.visits] == ["Offline", "Recovering"]
+
+
 # -- README ------------------------------------------------------------------------------------------------------------
 
 

@@ -93,6 +93,11 @@ def test_a_stroke_never_ends_a_line() -> None:
     assert [text_of(line) for line in wrapped(label, 9)] == ["go", "/ R1 somewhere", "far away"]
 
 
+def test_a_clause_without_anything_has_no_line() -> None:
+    """An edge that says nothing is drawn without a label."""
+    assert wrapped((clause([], []),), 10) == ()
+
+
 @given(
     texts=st.lists(st.tuples(WORDS, st.lists(WORDS, max_size=3), st.lists(WORDS, max_size=4)), max_size=4),
     width=st.integers(1, 40),
