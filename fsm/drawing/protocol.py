@@ -20,7 +20,7 @@ from fsm.drawing.protocol_steps import ProtocolFact, ProtocolStep, protocol_step
 from fsm.job import JOB
 
 NAME = "delivery"
-READING = "event [guard] / rows of the job table; a step that only makes its call again is not drawn"
+READING = "event [guard] / rows of the job table; dotted: goes on as from there; a call made again is not drawn"
 PHASES_DRAWN_MAX = 4
 """A rule of more phases than this is drawn once, from a node that stands for them."""
 _ANY = "any_phase"
