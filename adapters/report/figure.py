@@ -49,29 +49,20 @@ _RUN_NAMES: dict[RunEnd | None, str] = {
 _JOBS_AXIS = "y5"
 _PRICE, _ROOM = "#3aa0d8", "#d9822b"
 _WAITING = "rgba(128,138,150,0.45)"
-_MARK_SYMBOLS = {
-    "notice": "triangle-down",
-    "notice_gone": "triangle-up-open",
-    "freeze": "square-open",
-    "loop_blocked": "square-cross-open",
-    "kill": "x",
-    "stop_sent": "octagon-open",
-    "clock_jump": "diamond-wide-open",
-    "acknowledged": "circle-open",
+_MARKS = {
+    "notice": ("notice", "triangle-down", "#d64550"),
+    "notice_gone": ("notice gone", "triangle-up", "#ffffff"),
+    "freeze": ("freeze", "square", "#2455c3"),
+    "loop_blocked": ("worker stood still", "square-cross", "#2455c3"),
+    "kill": ("kill", "x", "#d64550"),
+    "stop_sent": ("stop sent", "octagon", "#1c2430"),
+    "clock_jump": ("clock jump", "diamond-wide", "#8a6fc9"),
+    "acknowledged": ("acknowledged", "circle", "#1c2430"),
 }
-_MARK_NAMES = {
-    "notice": "notice",
-    "notice_gone": "notice gone",
-    "freeze": "freeze",
-    "loop_blocked": "worker stood still",
-    "kill": "kill",
-    "stop_sent": "stop sent",
-    "clock_jump": "clock jump",
-    "acknowledged": "acknowledged",
-}
+"""What is marked on workers: its name, its symbol, its colour."""
 _MARK_COLOUR = "#d64550"
-_DRAWN_BY_GPU = 4000
-"""With more marks than this a browser's own drawing is too slow."""
+_TICK = 0.36
+"""Half a checkpoint's height, in rows."""
 _GAP_PX, _TOP_PX, _BOTTOM_PX = 46, 76, 48
 
 
@@ -83,7 +74,7 @@ def figure(result: SimulationResult) -> Shape:
         _Panel("room for VMs", 90),
         _Panel("VMs", _rows_px(len(vms))),
         _Panel("workers", _rows_px(len(vms))),
-        _Panel("jobs", max(160, min(1000, 15 * len(result.jobs)))),
+        _Panel("jobs", max(160, min(3000, 15 * len(result.jobs)))),
     )
     data = [*_market(result, len(vms)), *_vms(result, vms), *_workers(result, vms), *_jobs(result)]
     return {"data": data, "layout": _layout(panels, vms, len(result.jobs), _end_s(result))}
@@ -155,25 +146,25 @@ def _vms(result: SimulationResult, vms: Sequence[str]) -> Iterator[Shape]:
 
 
 def _workers(result: SimulationResult, vms: Sequence[str]) -> Iterator[Shape]:
-    for state, colour in APP_COLOURS.items():
+    for state, state_colour in APP_COLOURS.items():
         spans = [span for span in result.applications if span.state is state]
         yield _bars(
             [(span.from_s, span.to_s, vms.index(span.vm) + 1) for span in spans],
             [f"{span.process} {state.value}{_by(span.row)}{_span_text(span.from_s, span.to_s)}" for span in spans],
             name=state.value,
-            colour=colour,
+            colour=state_colour,
             axis="y4",
             group="workers",
         )
-    for kind, symbol in _MARK_SYMBOLS.items():
+    for kind, (name, symbol, colour) in _MARKS.items():
         marks = []
         for mark in result.marks:
             vm = str(mark.fields.get("vm") or mark.source.partition("/")[0])
             if mark.kind == kind and vm in vms:
                 fields = ", ".join(f"{name} {value}" for name, value in mark.fields.items())
-                text = f"{_MARK_NAMES[kind]} at {_clock(mark.at_s)}<br>{fields}"
+                text = f"{name} at {_clock(mark.at_s)}<br>{fields}"
                 marks.append((mark.at_s, float(vms.index(vm) + 1), text))
-        yield _marks(marks, name=_MARK_NAMES[kind], symbol=symbol, colour=_MARK_COLOUR, axis="y4", group="workers")
+        yield _marks(marks, name=name, symbol=symbol, colour=colour, axis="y4", group="workers")
 
 
 def _jobs(result: SimulationResult) -> Iterator[Shape]:
@@ -202,7 +193,7 @@ def _job_marks(rows: Sequence[tuple[int, JobHistory]]) -> Iterator[Shape]:
         for number, job, run in runs
         for at_s, units in run.checkpoints
     ]
-    yield _marks(saved, name="checkpoint", symbol="line-ns", colour="", axis=_JOBS_AXIS, group="jobs", size=7)
+    yield _ticks(saved, name="checkpoint", group="jobs")
     resumed = [
         (run.from_s, float(number), f"job {number}: resumes from {run.resumed_from} of {job.units} units on {run.vm}")
         for number, job, run in runs
@@ -260,21 +251,15 @@ def _marks(
     colour: str,
     axis: str,
     group: str,
-    size: int = 9,
 ) -> Shape:
-    """Marks; those without a colour are drawn in that of the page's text."""
-    marker: Shape = {"symbol": symbol, "size": size}
-    if colour:
-        marker |= {"color": colour, "line": {"width": 1, "color": "#ffffff" if "open" not in symbol else colour}}
-    else:
-        marker |= {"line": {"width": 1.4}}
+    border = _MARK_COLOUR if colour == "#ffffff" else "#ffffff"
     return {
-        "type": "scattergl" if len(points) > _DRAWN_BY_GPU else "scatter",
+        "type": "scatter",
         "mode": "markers",
         "name": name,
         "x": [_at(at_s) for at_s, _, _ in points],
         "y": [row for _, row, _ in points],
-        "marker": marker,
+        "marker": {"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1, "color": border}},
         "hovertext": [text for _, _, text in points],
         "hoverinfo": "text",
         "xaxis": _time_of(axis),
@@ -282,7 +267,25 @@ def _marks(
         "legendgroup": group,
         "legendgrouptitle": {"text": group},
         "showlegend": bool(points),
-        "cliponaxis": True,
+    }
+
+
+def _ticks(points: Sequence[tuple[float, float, str]], *, name: str, group: str) -> Shape:
+    """Upright strokes: one line with gaps, which a browser draws at once where ten thousand marks would stall it."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": [time for at_s, _, _ in points for time in (_at(at_s), _at(at_s), None)],
+        "y": [end for _, row, _ in points for end in (row - _TICK, row + _TICK, None)],
+        "line": {"width": 1.2},
+        "hovertext": [text for _, _, text in points for text in (text, text, "")],
+        "hoverinfo": "text",
+        "xaxis": _time_of(_JOBS_AXIS),
+        "yaxis": _JOBS_AXIS,
+        "legendgroup": group,
+        "legendgrouptitle": {"text": group},
+        "showlegend": bool(points),
     }
 
 

@@ -68,7 +68,7 @@ def test_every_run_checkpoint_kill_and_resume_is_drawn(storm: SimulationResult) 
     assert killed > 0
     assert drawn["kill"] == drawn["run: killed"] == killed
     assert drawn["resume"] == storm.summary.resumes > 0
-    assert drawn["checkpoint"] == sum(len(run.checkpoints) for run in runs) > 0
+    assert drawn["checkpoint"] == 3 * sum(len(run.checkpoints) for run in runs) > 0
     assert sum(count for name, count in drawn.items() if name.startswith("run: ")) == len(runs)
     assert drawn["on the queue"] == len(storm.jobs)
 
@@ -81,7 +81,7 @@ def test_vms_workers_price_and_room_are_drawn(storm: SimulationResult) -> None:
             for axis in ("y3", "y4")}  # fmt: skip
     assert bars == {"y3": len(storm.vms), "y4": len(storm.applications)}
     lines = {trace["yaxis"]: trace for trace in data if trace.get("mode") == "lines"}
-    assert set(lines) == {"y", "y2"}
+    assert {"y", "y2"} <= set(lines)
     assert lines["y"]["y"][0] == float(storm.market[0].price_usd_per_h)
 
 
@@ -156,7 +156,8 @@ def test_a_browser_draws_zooms_hovers_and_changes_its_colours(storm: SimulationR
     seen = json.loads(base64.b64decode(found[1]))
     runs = sum(len(job.runs) for job in storm.jobs)
     assert seen["bars"] == len(storm.vms) + len(storm.applications) + len(storm.jobs) + runs
-    assert seen["marks"] > sum(len(run.checkpoints) for job in storm.jobs for run in job.runs)
+    killed = sum(run.end is RunEnd.KILLED for job in storm.jobs for run in job.runs)
+    assert seen["marks"] == killed + storm.summary.resumes + len(storm.marks)
     assert {"Running", "Stopped", "Processing", "run: killed", "checkpoint", "resume", "kill"} <= set(seen["legend"])
     assert seen["zoomed"]
     assert seen["together"]
