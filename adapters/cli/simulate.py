@@ -72,7 +72,7 @@ def _simulate(
         raise ConfigurationError("scenario", "none is named", "Name one of `spotfsm simulate --list`, or a file.")
     if html is not None:
         _check_page(html)
-    outcomes, shown, failure = _run_all(scenario, seed, runs)
+    outcomes, first, failure = _run_all(scenario, seed, runs)
     if as_json:
         show_json(
             {
@@ -85,10 +85,11 @@ def _simulate(
         _show(outcomes)
     if failure is not None:
         _explain(failure, scenario, as_json=as_json)
+    shown = first if failure is None else failure.result
     if html is not None:
         from adapters.report import write_page
 
-        write_page(shown, html)
+        write_page(shown, html, replay=_replay(scenario, shown.seed))
         say(f"wrote {html} about seed {shown.seed}")
     return 0 if all(outcome.ok for outcome in outcomes) else EXIT_FAILED
 
@@ -140,18 +141,28 @@ def _planned(name: str, first_seed: int, runs: int) -> Iterator[_Planned]:
             yield _Planned(seed=seed, variant=variant, scenario=scenario, directory=loaded.directory)
 
 
-def _run_all(name: str, seed: int, runs: int) -> tuple[list[Outcome], SimulationResult, SimulationResult | None]:
-    """What came of each run, the run to be drawn, and the first run that failed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A run that failed, and how long it took in real time."""
+
+    result: SimulationResult
+    took_s: float
+    directory: Path | None
+
+
+def _run_all(name: str, seed: int, runs: int) -> tuple[list[Outcome], SimulationResult, Failed | None]:
+    """What came of each run, the first run, and the first that failed."""
     outcomes: list[Outcome] = []
     first: SimulationResult | None = None
-    failure: SimulationResult | None = None
+    failure: Failed | None = None
     progress = Progress(runs)
     for plan in _planned(name, seed, runs):
+        began_s = time.monotonic()
         result = _run(plan, progress)
         progress.runs_done += 1
         first = first or result
-        if not result.ok:
-            failure = failure or result
+        if failure is None and not result.ok:
+            failure = Failed(result=result, took_s=time.monotonic() - began_s, directory=plan.directory)
         outcomes.append(
             Outcome(
                 seed=plan.seed,
@@ -166,7 +177,7 @@ def _run_all(name: str, seed: int, runs: int) -> tuple[list[Outcome], Simulation
             )
         )
     assert first is not None
-    return outcomes, failure or first, failure
+    return outcomes, first, failure
 
 
 def _run(plan: _Planned, progress: Progress) -> SimulationResult:
@@ -220,11 +231,11 @@ def _show(outcomes: list[Outcome]) -> None:
     print(f"{counted(len(outcomes), 'run')}: {verdict}", flush=True)
 
 
-def _explain(result: SimulationResult, name: str, *, as_json: bool) -> None:
+def _explain(failed: Failed, name: str, *, as_json: bool) -> None:
     """The first run that failed: its seed, what was drawn, a shorter one that fails too, and how to run it again."""
     from simulator.swarm import drawn_options, vm_count
 
-    tell = say if as_json else print
+    result, tell = failed.result, say if as_json else print
     tell("")
     tell(f"seed {result.seed} of {name}:")
     for text in (*map(str, result.violations), *result.missed):
@@ -232,8 +243,8 @@ def _explain(result: SimulationResult, name: str, *, as_json: bool) -> None:
     tell("drawn:")
     for line in drawn_options(result.scenario).splitlines():
         tell(f"  {line}")
-    shrunk = _shrunk(result, name) if result.violations else None
-    if shrunk is not None and shrunk.scenario != result.scenario:
+    shrunk = _shrunk(failed) if result.violations else result
+    if shrunk.scenario != result.scenario:
         scenario = shrunk.scenario
         size = f"{counted(scenario.workload.jobs, 'job')}, {counted(vm_count(scenario), 'VM')}"
         tell(f"a shorter one breaks it too, with {size} and {duration_text(scenario.horizon_s)} of faults:")
@@ -244,19 +255,16 @@ def _explain(result: SimulationResult, name: str, *, as_json: bool) -> None:
     tell(f"replay: {_replay(name, result.seed)}")
 
 
-def _shrunk(result: SimulationResult, name: str) -> SimulationResult:
-    from simulator.loading import load_scenario
+def _shrunk(failed: Failed) -> SimulationResult:
+    """A smaller run that breaks a promise too, or the same if none is found in about `SHRINKING_S`."""
     from simulator.simulation import simulate
     from simulator.swarm import SHRINK_RUNS_MAX, shrink
 
-    directory = load_scenario(name, seed=result.seed).directory
-    began_s = time.monotonic()
-    simulate(result.scenario, result.seed, directory=directory)
-    a_run_s = max(time.monotonic() - began_s, 0.001)
-    runs_max = min(SHRINK_RUNS_MAX, int(SHRINKING_S / a_run_s))
+    result = failed.result
+    runs_max = min(SHRINK_RUNS_MAX, int(SHRINKING_S / max(failed.took_s, 0.001)))
     say(f"looking for a shorter run that fails, in up to {counted(runs_max, 'run')}")
     return shrink(
-        result, lambda scenario: simulate(scenario, result.seed, directory=directory), runs_max=runs_max
+        result, lambda scenario: simulate(scenario, result.seed, directory=failed.directory), runs_max=runs_max
     ).shrunk
 
 

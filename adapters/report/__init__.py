@@ -24,8 +24,13 @@ def require_plotly() -> None:
         raise ConfigurationError("--html", "Plotly is not installed", "Install it: pip install 'spotfsm[report]'.")
 
 
-def write_page(result: SimulationResult, file: Path) -> None:
+def write_page(result: SimulationResult, file: Path, *, replay: str) -> None:
     """Write the page about a run.
+
+    Args:
+        result: the run.
+        file: where to.
+        replay: the command that runs it again.
 
     Raises:
         ConfigurationError: Plotly is not installed, or the file cannot be written.
@@ -34,6 +39,6 @@ def write_page(result: SimulationResult, file: Path) -> None:
     from adapters.report.page import page
 
     try:
-        file.write_text(page(result), encoding="utf-8")
+        file.write_text(page(result, replay), encoding="utf-8")
     except OSError as exc:
         raise ConfigurationError("--html", f"{file} cannot be written ({exc})", "Name another file.") from exc

@@ -69,9 +69,10 @@ _GAP_PX, _TOP_PX, _BOTTOM_PX = 46, 76, 48
 def figure(result: SimulationResult) -> Shape:
     """Data and layout of the drawing."""
     vms = list(dict.fromkeys(span.vm for span in result.vms))
+    bounded = any(moment.capacity is not None for moment in result.market)
     panels = (
         _Panel("Spot price, USD an hour", 150),
-        _Panel("room for VMs", 90),
+        _Panel("room for VMs" if bounded else "room for any number of VMs", 90),
         _Panel("VMs", _rows_px(len(vms))),
         _Panel("workers", _rows_px(len(vms))),
         _Panel("jobs", max(160, min(3000, 15 * len(result.jobs)))),
@@ -314,7 +315,7 @@ def _layout(panels: Sequence[_Panel], vms: Sequence[str], jobs: int, end_s: floa
     }
     scales: tuple[Shape, ...] = (
         {"rangemode": "tozero", "tickformat": ".3~f"},
-        {"rangemode": "tozero", "tickformat": "d", "nticks": 4},
+        {"rangemode": "tozero", "tickformat": "d", **({"dtick": 1} if len(vms) < 4 else {"nticks": 4})},
         _named_rows(vms),
         _named_rows(vms),
         {"range": [jobs + 0.7, 0.3], "tickformat": "d", "nticks": 12},

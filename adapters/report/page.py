@@ -10,13 +10,13 @@ from importlib import resources
 
 from adapters.report.figure import Shape, figure
 from simulator.result import SimulationResult
-from simulator.swarm import drawn_options, replay_command
+from simulator.swarm import drawn_options
 
 _TEMPLATE = "page.html"
 
 
-def page(result: SimulationResult) -> str:
-    """One HTML document that asks for nothing from anywhere."""
+def page(result: SimulationResult, replay: str) -> str:
+    """One HTML document that asks for nothing from anywhere; `replay` is the command that runs it again."""
     template = (resources.files("adapters.report") / _TEMPLATE).read_text(encoding="utf-8")
     parts = {
         "title": escape(f"{result.scenario.name}, seed {result.seed}"),
@@ -27,7 +27,7 @@ def page(result: SimulationResult) -> str:
         "numbers": "".join(_number(name, value, beside) for name, value, beside in _numbers(result)),
         "promises": "".join(_promise(promise.value, kept=kept) for promise, kept in result.promises.items()),
         "options": escape(drawn_options(result.scenario) or "the defaults"),
-        "replay": escape(replay_command(result)),
+        "replay": escape(replay),
         "figure": _checked(figure(result)),
         "plotly": _plotly(),
     }

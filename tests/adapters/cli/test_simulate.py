@@ -12,6 +12,7 @@ import pytest
 from adapters.cli import simulate
 from simulator.loading import shipped_names
 from tests.adapters.cli.conftest import Command
+from tests.simulator.sabotages import SABOTAGES
 
 SMALL = """
 about = "Two jobs, and one VM that is taken once."
@@ -87,6 +88,24 @@ def test_a_missed_expectation_fails_and_tells_how_to_run_it_again(inside: Comman
     assert "completed: 3 expected, 2 found" in ended.out
     assert "workload.jobs = 2" in ended.out
     assert ended.out.splitlines()[-1] == f"replay: spotfsm simulate {small} --seed 4"
+
+
+def test_a_broken_promise_is_shrunk_and_replayed(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sabotaged worker is caught: with the seed, what was drawn, a shorter run that fails too, and one command."""
+    sabotage = next(one for one in SABOTAGES if one.name == "rows not journaled")
+    sabotage.patch(monkeypatch)
+    ended = inside("simulate", "swarm", "--seed", 7)
+    assert ended.code == 1
+    before, _, after = ended.out.partition("a shorter one breaks it too, with 1 job, 1 VM and ")
+    assert "seed 7 of swarm:" in before
+    assert "row_by_row" in before
+    assert "workload." in before
+    assert "row_by_row" in after
+    assert after.splitlines()[-1] == "replay: spotfsm simulate swarm --seed 7"
+    assert "looking for a shorter run that fails" in ended.err
+    shown = json.loads(inside("simulate", "swarm", "--seed", 7, "--json").out)
+    assert not shown["ok"]
+    assert not shown["runs"][0]["promises"]["row_by_row"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from simulator.scenario import Expectations
 from simulator.simulation import simulate
 from tests.second_tier import unavailable
 
+REPLAY = "spotfsm simulate eviction-storm --seed 0"
 PAGE_BYTES_MAX = 8_000_000
 PROBE = """
 <script>
@@ -88,7 +89,7 @@ def test_vms_workers_price_and_room_are_drawn(storm: SimulationResult) -> None:
 def test_the_page_is_one_file_that_loads_nothing(storm: SimulationResult, tmp_path: Path) -> None:
     """It opens offline: no script, style or image of another file, and a policy that forbids them."""
     file = tmp_path / "storm.html"
-    write_page(storm, file)
+    write_page(storm, file, replay=REPLAY)
     text = file.read_text(encoding="utf-8")
     assert len(text.encode()) < PAGE_BYTES_MAX
     own = text.replace(_plotly_code(text), "")
@@ -106,10 +107,10 @@ def test_the_page_tells_the_verdict_and_the_command(storm: SimulationResult, tmp
     scenario = replace(storm.scenario, name="<script>alert(1)</script>", expect=Expectations(completed=61))
     failed = replace(storm, scenario=scenario, missed=("completed: 61 expected, 60 found",))
     file = tmp_path / "failed.html"
-    write_page(failed, file)
+    write_page(failed, file, replay=REPLAY)
     text = file.read_text(encoding="utf-8")
     assert "completed: 61 expected, 60 found" in text
-    assert "--seed 0" in text
+    assert REPLAY in text
     assert "<script>alert(1)" not in text
     assert "Every promise kept" not in text
 
@@ -128,7 +129,7 @@ def test_a_browser_draws_zooms_hovers_and_changes_its_colours(storm: SimulationR
     if chromium is None:
         unavailable("it needs chromium")
     file = tmp_path / "storm.html"
-    write_page(storm, file)
+    write_page(storm, file, replay=REPLAY)
     file.write_text(file.read_text(encoding="utf-8").replace("</body>", f"{PROBE}</body>"), encoding="utf-8")
     ended = subprocess.run(
         [
