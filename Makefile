@@ -12,6 +12,7 @@ MERMAID := 12.3.0
 XSTATE := 5.33.3
 JSDOM := 31.0.1
 KILLS := 500
+REQUESTS := 10000
 
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
@@ -53,6 +54,10 @@ bench: $(DEV) $(TOOLS) ## Measure against the bare SDK and a bare SQLite loop
 .PHONY: torture
 torture: $(DEV) $(TOOLS) ## Kill workers at random, KILLS=500 times a queue
 	@$(PYTHON) -m tests.torture --kills $(KILLS)
+
+.PHONY: hardening
+hardening: $(DEV) $(TOOLS) ## Spoil the requests of workers to Azurite, REQUESTS=10000 of them
+	@$(PYTHON) -m tests.proxy --requests $(REQUESTS)
 
 .PHONY: diagrams
 diagrams: $(DEV) ## Draw the machines anew
