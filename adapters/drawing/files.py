@@ -8,7 +8,7 @@ from functools import partial
 
 from adapters.drawing.colours import Theme
 from adapters.drawing.png import render_png
-from adapters.drawing.stamp import is_fresh, stamped_png, stamped_svg
+from adapters.drawing.stamp import is_fresh, stamped
 from adapters.drawing.svg import render_svg
 from fsm.drawing import DIRECTORY, Format, Machine, drawing_of, file_name
 from fsm.drawing.picture import Picture
@@ -54,7 +54,7 @@ def draw_svg(picture: Picture) -> bytes:
     Raises:
         ConfigurationError: the extra `draw` is not installed.
     """
-    return stamped_svg(render_svg(picture), picture).encode()
+    return stamped(render_svg(picture).encode(), picture)
 
 
 def draw_png(picture: Picture, theme: Theme) -> bytes:
@@ -63,4 +63,4 @@ def draw_png(picture: Picture, theme: Theme) -> bytes:
     Raises:
         ConfigurationError: the extra `draw` is not installed.
     """
-    return stamped_png(render_png(picture, theme), picture)
+    return stamped(render_png(picture, theme), picture)

@@ -17,10 +17,12 @@ from fsm.drawing.picture import Picture
 
 LOOK = 1
 """Raised when pictures look different though their sources have not changed."""
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEAD = 33
 """The bytes of a PNG's signature and of its first chunk, which must stay the first."""
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_STAMP = re.compile(rb"spotfsm[\x00 ]source=([0-9a-f]{64}) content=([0-9a-f]{64})")
+_SVG_HEAD = b"</title>\n"
+_STAMP = re.compile(rb"<metadata>spotfsm .{0,200}</metadata>\n|.{4}tEXtspotfsm\x00.{148}", re.DOTALL)
+"""A stamp with all that is around it in its file: an element of an SVG, a chunk of a PNG."""
 
 
 def source_of(picture: Picture) -> str:
@@ -28,34 +30,21 @@ def source_of(picture: Picture) -> str:
     return _hash(f"{LOOK}\n{render_dot(picture)}".encode())
 
 
-def stamped_svg(svg: str, picture: Picture) -> str:
-    """An SVG with its stamp, in a `metadata` element behind its title."""
-    head, end, rest = svg.partition("</title>\n")
-    assert end, "an SVG without a title"
-    return f"{head}{end}<metadata>{_stamp(svg.encode(), picture)}</metadata>\n{rest}"
-
-
-def stamped_png(png: bytes, picture: Picture) -> bytes:
-    """A PNG with its stamp, in a text chunk as https://www.w3.org/TR/png-3/#11tEXt has it."""
-    body = b"tEXt" + _stamp(png, picture).replace(" ", "\0", 1).encode()
+def stamped(content: bytes, picture: Picture) -> bytes:
+    """An SVG with its stamp behind its title, or a PNG with its stamp behind its head."""
+    source, own = source_of(picture), _hash(content)
+    if not content.startswith(_PNG_SIGNATURE):
+        head, title, rest = content.partition(_SVG_HEAD)
+        return head + title + f"<metadata>spotfsm source={source} content={own}</metadata>\n".encode() + rest
+    body = f"tEXtspotfsm\0source={source} content={own}".encode()  # https://www.w3.org/TR/png-3/#11tEXt
     chunk = struct.pack(">L", len(body) - 4) + body + struct.pack(">L", zlib.crc32(body))
-    return png[:_PNG_HEAD] + chunk + png[_PNG_HEAD:]
+    return content[:_PNG_HEAD] + chunk + content[_PNG_HEAD:]
 
 
 def is_fresh(data: bytes, picture: Picture) -> bool:
     """Whether a file, SVG or PNG, was drawn from this picture and has not been changed since."""
-    found = _STAMP.search(data)
-    if found is None:
-        return False
-    if data.startswith(_PNG_SIGNATURE):
-        content = data[: found.start() - 8] + data[found.end() + 4 :]
-    else:
-        content = data[: found.start() - len("<metadata>")] + data[found.end() + len("</metadata>\n") :]
-    return (found[1].decode(), found[2].decode()) == (source_of(picture), _hash(content))
-
-
-def _stamp(content: bytes, picture: Picture) -> str:
-    return f"spotfsm source={source_of(picture)} content={_hash(content)}"
+    content = _STAMP.sub(b"", data, count=1)
+    return content != data and stamped(content, picture) == data
 
 
 def _hash(content: bytes) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters.drawing import stamp
 from adapters.drawing.colours import Theme
 from adapters.drawing.files import draw_png, draw_svg, picture_files
-from adapters.drawing.stamp import is_fresh, source_of, stamped_png
+from adapters.drawing.stamp import is_fresh, source_of, stamped
 from fsm.drawing import Machine, drawing_of
 from tests.adapters.drawing.pixels import chunks
 from tests.fsm.test_drawing import ROOT
@@ -55,7 +55,7 @@ def test_a_stamped_png_is_a_png() -> None:
     assert text.startswith(f"source={source_of(PICTURE)} content=".encode())
     bare = b"".join([FILES["png"][:33], FILES["png"][33 + 12 + len(found[b"tEXt"]) :]])
     assert [chunk for chunk in chunks(FILES["png"]) if chunk[0] != b"tEXt"] == list(chunks(bare))
-    assert stamped_png(bare, PICTURE) == FILES["png"]
+    assert stamped(bare, PICTURE) == FILES["png"]
 
 
 # -- the repository ----------------------------------------------------------------------------------------------------
