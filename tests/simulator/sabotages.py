@@ -33,12 +33,14 @@ class Sabotage:
         caught_by: the promises of which one must be seen to break.
         make_worker: a worker with sabotaged ports.
         patch: or what is changed in the core.
+        likely_seed: is tried first, to save time; it may become any other when swarms are drawn in another way.
     """
 
     name: str
     caught_by: frozenset[Promise]
     make_worker: MakeWorker = Worker
     patch: Callable[[Patch], None] = lambda _patch: None
+    likely_seed: int = 0
 
 
 # -- sabotaged ports --------------------------------------------------------------------------------------------------
@@ -196,6 +198,7 @@ SABOTAGES = (
     Sabotage(
         name="no fence",
         caught_by=frozenset({P.PROGRESS_NEVER_BACK, P.NO_EFFECT_TWICE}),
+        likely_seed=4,
         make_worker=_unfenced,
     ),
     Sabotage(
@@ -206,63 +209,85 @@ SABOTAGES = (
     Sabotage(
         name="acknowledge before drained",
         caught_by=frozenset({P.DRAINED_IN_TIME}),
+        likely_seed=6,
         make_worker=_AcknowledgesFirst,
     ),
-    Sabotage(name="drain without a deadline", caught_by=frozenset({P.DRAINED_IN_TIME}), make_worker=_DrainsForEver),
+    Sabotage(
+        name="drain without a deadline",
+        caught_by=frozenset({P.DRAINED_IN_TIME}),
+        likely_seed=26,
+        make_worker=_DrainsForEver,
+    ),
     Sabotage(
         name="evictions counted as failures",
         caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        likely_seed=8,
         patch=_patched(fsm.delivery, "how_ended", _evictions_are_failures),
     ),
     Sabotage(
         name="lapses counted as deaths",
         caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        likely_seed=9,
         patch=_patched(fsm.delivery, "how_ended", _lapses_are_deaths),
     ),
     Sabotage(
         name="counts not tagged with their epoch",
         caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        likely_seed=3,
         patch=_patched(Record, "ended", _count_again),
     ),
     Sabotage(
         name="renewal skipped",
         caught_by=frozenset({P.NOTHING_LOST, P.ALWAYS_COMES_BACK}),
+        likely_seed=7,
         patch=_patched(Delivering, "renew", _never_renew),
     ),
     Sabotage(
         name="notice of another VM obeyed",
         caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        likely_seed=8,
         patch=_patched(ScheduledEvent, "names", lambda _self, _name: True),
     ),
     Sabotage(
         name="error read as no event",
         caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=6,
         make_worker=_errors_are_no_events,
     ),
-    Sabotage(name="withdrawn notice ignored", caught_by=frozenset({P.ALWAYS_COMES_BACK}), make_worker=_notices_stay),
+    Sabotage(
+        name="withdrawn notice ignored",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        likely_seed=5,
+        make_worker=_notices_stay,
+    ),
     Sabotage(
         name="work after a notice",
         caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=6,
         patch=_patched(Situation, "working", property(lambda _self: True)),
     ),
     Sabotage(
         name="late claim over a newer delivery",
         caught_by=frozenset({P.PROGRESS_NEVER_BACK}),
+        likely_seed=81,
         patch=_patched(fsm.delivery._Stepper, "_consider", _claim_over_newer),
     ),
     Sabotage(
         name="interrupted job not released",
         caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        likely_seed=9,
         patch=_patched(Delivering, "_perform", _never_release),
     ),
     Sabotage(
         name="poison without its mark",
         caught_by=frozenset({P.NOTHING_LOST}),
+        likely_seed=3,
         patch=_patched(Delivering, "_perform", _poison_unmarked),
     ),
     Sabotage(
         name="poison never put",
         caught_by=frozenset({P.NOTHING_LOST}),
+        likely_seed=3,
         patch=_patched(Delivering, "_perform", _never_put),
     ),
     Sabotage(

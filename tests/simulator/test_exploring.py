@@ -6,7 +6,8 @@ import asyncio
 import gc
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+import threading
+import time
 from contextlib import chdir
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsm.handler import Job, Json
-from simulator.explore import Explored, StepKind, Subject, UndisturbedError, Way, explore
+from simulator.explore import Explored, Handler, StepKind, Subject, UndisturbedError, Way, explore
 from simulator.explore.comparing import Outcome, differences
 from simulator.explore.places import Files, Places
+from simulator.explore.plain import PlainJob
 
 NAMES = st.text("abc", min_size=1, max_size=3)
 CONTENTS = st.dictionaries(st.builds("/".join, st.lists(NAMES, min_size=1, max_size=3)), st.binary(max_size=20))
 
 
-def explored(handler: Callable[[Job], Awaitable[Json]], *, text: str = "{}", runs_max: int = 2000) -> Explored:
+def explored(handler: Handler, *, text: str = "{}", runs_max: int = 2000) -> Explored:
     """Explore a handler that stands in this file."""
     return explore(Subject(load=lambda: handler, files=frozenset({__file__}), text=text), runs_max=runs_max)
 
@@ -172,12 +174,50 @@ def test_too_many_steps_are_thinned_out() -> None:
 @pytest.mark.parametrize(
     ("handler", "complaint"), [(failing, "it fails: ValueError: no such page"), (never_the_same, "something else")]
 )
-def test_without_a_sound_undisturbed_run_there_is_nothing_to_compare(
-    handler: Callable[[Job], Awaitable[Json]], complaint: str
-) -> None:
+def test_without_a_sound_undisturbed_run_there_is_nothing_to_compare(handler: Handler, complaint: str) -> None:
     """One that fails by itself, or differs each time, is refused."""
     with pytest.raises(UndisturbedError, match=complaint):
         explored(handler)
+
+
+def plain(job: PlainJob) -> Json:
+    """Half a simulated day of work."""
+    done = job.progress if isinstance(job.progress, int) else 0
+    for number in range(done, 3):
+        time.sleep(15_000)
+        write(f"{number}.txt")
+        job.checkpoint(number + 1)
+    return [job.text, 3]
+
+
+def plain_appends(job: PlainJob) -> Json:
+    try:
+        for number in range(job.progress if isinstance(job.progress, int) else 0, 3):
+            append(str(number))
+            job.checkpoint(number + 1)
+    finally:
+        job.checkpoint_soon  # noqa: B018 -- a dead handler may ask, too
+    return 3
+
+
+def test_a_plain_function_is_struck_like_a_coroutine() -> None:
+    """Lines, sleeps and checkpoints are its steps, and what it sleeps costs no time."""
+    began_s = time.monotonic()
+    found = explored(plain, text="abc")
+    assert time.monotonic() - began_s < 100
+    assert found.ok, found.findings
+    assert found.result == '["abc",3]'
+    assert found.kills == found.steps > 15
+    assert found.notices > 0
+
+
+def test_a_plain_function_that_is_not_idempotent_is_named() -> None:
+    """The step between the effect and its checkpoint is found, and no thread outlives it."""
+    threads = threading.active_count()
+    found = explored(plain_appends)
+    assert found.findings[0].differences == ("log.txt has 4 lines instead of 3: '0' once too often",)
+    assert "job.checkpoint(number + 1)" in str(found.findings[0])
+    assert threading.active_count() == threads
 
 
 def test_nothing_is_left_behind() -> None:
