@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,33 +82,50 @@ class SpotVm:
         assert not self.running, f"{self.name} has a worker"
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "adapters.cli", "worker"),
-                    *("--queue", self._place.queue_url),
-                    *("--store", self._place.store_url if store else "none"),
-                    *("--imds", self._twin_url),
-                    *("--boot-id-file", str(self.boot_id_file(self._directory, self.name))),
-                    *(("--handler", self.options.handler) if self.options.handler else ()),
-                    *("--concurrency", str(self.options.concurrency)),
-                    *("--visibility-timeout", str(self.options.visibility_timeout_s)),
-                    *("--idle-poll-max", "0.3"),
-                    *("--imds-poll", "0.3"),
-                    *("--journal", str(self.journal(self._directory, self.name))),
-                    *self.options.more,
-                    *more,
-                ],
+                self._command(*more, store=store),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd=ROOT,
-                env={
-                    **os.environ,
-                    EFFECTS_VARIABLE: str(self.effects),
-                    "RUNTIME_DIRECTORY": str(self._directory),  # where locks are
-                },
+                env=self._environment,
                 start_new_session=True,
                 preexec_fn=dies_with_parent(),  # noqa: PLW1509 -- one system call, looked up before the fork
             )
+
+    def start_beside(self, *more: str) -> subprocess.Popen[str]:
+        """Start another worker with the same settings, which is a mistake; what it says goes to its output."""
+        return subprocess.Popen(
+            self._command(*more, store=True),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env=self._environment,
+            preexec_fn=dies_with_parent(),  # noqa: PLW1509 -- one system call, looked up before the fork
+        )
+
+    def _command(self, *more: str, store: bool) -> Sequence[str]:
+        return [
+            *(sys.executable, "-m", "adapters.cli", "worker"),
+            *("--queue", self._place.queue_url),
+            *("--store", self._place.store_url if store else "none"),
+            *("--imds", self._twin_url),
+            *("--boot-id-file", str(self.boot_id_file(self._directory, self.name))),
+            *(("--handler", self.options.handler) if self.options.handler else ()),
+            *("--concurrency", str(self.options.concurrency)),
+            *("--visibility-timeout", str(self.options.visibility_timeout_s)),
+            *("--idle-poll-max", "0.3"),
+            *("--imds-poll", "0.3"),
+            *("--journal", str(self.journal(self._directory, self.name))),
+            *self.options.more,
+            *more,
+        ]
+
+    @property
+    def _environment(self) -> Mapping[str, str]:
+        """Effects have a file, and locks a directory."""
+        return {**os.environ, EFFECTS_VARIABLE: str(self.effects), "RUNTIME_DIRECTORY": str(self._directory)}
 
     @staticmethod
     def journal(directory: Path, name: str) -> Path:

