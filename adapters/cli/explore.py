@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import io
 import sys
 import time
@@ -38,7 +37,10 @@ def register(app: typer.Typer) -> None:
 def _explore(
     *,
     handler: Annotated[
-        str, typer.Argument(metavar="MODULE:FUNCTION", help="A coroutine function; the working directory is searched.")
+        str,
+        typer.Argument(
+            metavar="MODULE:FUNCTION", help="Coroutine or plain function; the working directory is searched."
+        ),
     ],
     message: Annotated[
         list[str] | None,
@@ -99,12 +101,9 @@ def _loader(name: str) -> tuple[Callable[[], Handler], frozenset[str]]:
     """What imports the handler anew, and the user's files: its module, and those it imported from this directory."""
     before = set(sys.modules)
     try:
-        function = import_function(name)
+        import_function(name)
     except ConfigurationError as exc:
         raise ConfigurationError(_SETTING, exc.problem, exc.remedy) from exc
-    if not inspect.iscoroutinefunction(function):
-        problem = f"{name!r} is not a coroutine function"
-        raise ConfigurationError(_SETTING, problem, "Write it as `async def`: only such a one is taken step by step.")
     root = Path.cwd()
     module_name, _, function_name = name.partition(":")
     own = {module_name: _file(sys.modules[module_name])}

@@ -18,8 +18,10 @@ from fsm.errors import SpotfsmError
 from fsm.ports import VmIdentity
 from fsm.runner import WorkerSettings
 from simulator.explore.comparing import Outcome, differences
+from simulator.explore.driving import Handler, SteppedRunner
 from simulator.explore.places import Places
-from simulator.explore.steps import Handler, Step, StepKind, SteppedRunner, Watch, Way
+from simulator.explore.plain import virtual_sleep
+from simulator.explore.steps import Step, StepKind, Watch, Way
 from simulator.loop import virtually
 from simulator.observing import Observer
 from simulator.process import Ending, Process
@@ -190,7 +192,7 @@ def _run(
     subject: Subject, root: Path, target: tuple[int, Way] | None, *, within_s: float
 ) -> tuple[list[Step], Outcome]:
     places = Places(root, subject.given)
-    with places.entered():
+    with places.entered(), virtual_sleep():
         return virtually(partial(_live, subject, places, target, within_s))
 
 

@@ -1,7 +1,7 @@
 """A handler taken step by step: each line of the user's code, each wait, each checkpoint is a place to be killed at.
 
 Lines are told by the interpreter's tracing, so that the handler needs no hook: whatever it does to the world, it does
-between two lines. The coroutine is driven by hand, so that a wait is seen too.
+between two lines.
 """
 
 from __future__ import annotations
@@ -11,27 +11,19 @@ import linecache
 import sys
 import traceback
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from fsm.errors import Evicted, HandlerFailedError
-from fsm.handler import Job, Json
-from fsm.ports import JobControl, JobInput, JobRunner
-from fsm.record import canonical
 from simulator.explore.places import Files, Places
 from simulator.process import Ending, Process
 
 if TYPE_CHECKING:
     from _typeshed import TraceFunction
-
-Handler = Callable[[Job], Awaitable[Json]]
-HOLD_S = 3.0
-"""How long a handler is held after a notice, so that its worker knows of it: it asks each second."""
 
 
 class StepKind(StrEnum):
@@ -92,6 +84,13 @@ def line_text(file: str, line: int) -> str:
 
 class Killed(BaseException):
     """Ends the user's code where it is; nothing it still does counts."""
+
+
+def let_go(error: BaseException) -> None:
+    """Close what the frames of a dead handler still hold open."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        traceback.clear_frames(error.__traceback__)
 
 
 class Watch:
@@ -168,9 +167,7 @@ class Watch:
         """
         if self._left is not None:
             if error is not None:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", ResourceWarning)
-                    traceback.clear_frames(error.__traceback__)
+                let_go(error)
             self._places.restore(self._left)
             self._left = None
             raise asyncio.CancelledError
@@ -193,117 +190,20 @@ class Watch:
         finally:
             sys.settrace(before)
 
+    def is_ours(self, file: str) -> bool:
+        """Whether lines of this file are steps now."""
+        return self._first and file in self._files
+
     def _called(self, frame: FrameType, _event: str, _argument: object) -> TraceFunction | None:
         return self._line if frame.f_code.co_filename in self._files else None
 
     def _line(self, frame: FrameType, event: str, _argument: object) -> TraceFunction:
-        if event == "line":
-            self._ran = line_text(*self._last) if self._last[0] else ""
-            self._last = (frame.f_code.co_filename, frame.f_lineno)
-            if self.step(StepKind.LINE) is Way.KILL:
-                raise Killed
+        if event == "line" and self.line(frame.f_code.co_filename, frame.f_lineno) is Way.KILL:
+            raise Killed
         return self._line
 
-
-class SteppedRunner(JobRunner):
-    """Runs a user's coroutine function in a simulated process.
-
-    Args:
-        load: imports the handler anew: a new process knows nothing of the last one.
-        whose: the process it runs in.
-        watch: sees its steps.
-    """
-
-    def __init__(self, load: Callable[[], Handler], whose: Callable[[], Process], watch: Watch) -> None:
-        self._load = load
-        self._whose = whose
-        self._watch = watch
-
-    async def run(self, job: JobInput, control: JobControl) -> str:
-        process = self._whose()
-        if process.life.dead:
-            raise asyncio.CancelledError
-        handler = self._load()
-        self._watch.began(process)
-        try:
-            made = handler(Job(job, _Control(control, self._watch)))
-            assert isinstance(made, Coroutine)
-            result = canonical(await _Driven(made, self._watch))
-        except (Evicted, asyncio.CancelledError):
-            raise
-        except BaseException as exc:
-            self._watch.errors.append(f"{type(exc).__name__}: {exc}")
-            raise HandlerFailedError(f"{type(exc).__name__}: {exc}") from exc
-        if self._watch.step(StepKind.RETURNED) is Way.KILL:
-            self._watch.undo_if_killed()
-        return result
-
-    async def close(self) -> None:
-        """Nothing outlives `run`."""
-
-
-class _Control(JobControl):
-    """The worker's own control, with a step on either side of a checkpoint."""
-
-    def __init__(self, control: JobControl, watch: Watch) -> None:
-        self._control = control
-        self._watch = watch
-
-    async def checkpoint(self, progress: str) -> None:
-        await self._at(StepKind.CHECKPOINT)
-        await self._control.checkpoint(progress)
-        await self._at(StepKind.SAVED)
-
-    async def _at(self, kind: StepKind) -> None:
-        match self._watch.step(kind):
-            case Way.KILL:
-                raise Killed
-            case Way.NOTICE:
-                await asyncio.sleep(HOLD_S)
-            case None:
-                pass
-
-    def deadline_s(self) -> float | None:
-        return self._control.deadline_s()
-
-    def checkpoint_soon(self) -> bool:
-        return self._control.checkpoint_soon()
-
-
-class _Driven:
-    """Awaits a coroutine, and is told whenever it waits."""
-
-    def __init__(self, coroutine: Coroutine[object, object, Json], watch: Watch) -> None:
-        self._coroutine = coroutine
-        self._watch = watch
-
-    def __await__(self) -> Generator[object, object, Json]:
-        coroutine, watch = self._coroutine, self._watch
-        value: object = None
-        error: BaseException | None = None
-        while True:
-            try:
-                with watch.tracing():
-                    waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
-            except StopIteration as stop:
-                watch.undo_if_killed()
-                result: Json = stop.value
-                return result
-            except BaseException as exc:
-                watch.undo_if_killed(exc)
-                raise
-            way = watch.step(StepKind.WAIT)
-            if way is Way.KILL or watch.killed:
-                with suppress(RuntimeError):  # it waits in a `finally`: it is dead all the same
-                    coroutine.close()
-                watch.undo_if_killed()
-            value, error = None, None
-            try:
-                if way is Way.NOTICE:
-                    yield from asyncio.sleep(HOLD_S).__await__()
-                value = yield waits_for
-            except GeneratorExit:
-                coroutine.close()
-                raise
-            except BaseException as exc:  # noqa: BLE001 -- it is the coroutine's to handle, whatever it is
-                error = exc
+    def line(self, file: str, number: int) -> Way | None:
+        """The handler is before a line."""
+        self._ran = line_text(*self._last) if self._last[0] else ""
+        self._last = (file, number)
+        return self.step(StepKind.LINE)

@@ -82,7 +82,6 @@ def test_a_copied_file_is_there_in_every_run(inside: Command, directory: Path) -
         ("jobs", "handler: 'jobs' is not of the form module:function"),
         ("jobs:missing", "handler: 'jobs' has no 'missing'"),
         ("nowhere:handle", "handler: 'nowhere' cannot be imported"),
-        ("jobs:plain", "handler: 'jobs:plain' is not a coroutine function"),
         ("jobs:failing", "handler: message '{}': undisturbed, it fails: ValueError: no such page"),
         ("chance:handle", "handler: message '{}': undisturbed, it does something else each time"),
     ],
