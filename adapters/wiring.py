@@ -273,6 +273,7 @@ async def open_ports(
     job_runner: JobRunner,
     journal: Journal,
     journal_file: Path | None,
+    stop_grace_s: float = 25.0,
     turn: Turn | None = None,
 ) -> AsyncIterator[Ports]:
     """Everything a worker needs; what lies in SQLite files is created where it is missing.
@@ -286,6 +287,7 @@ async def open_ports(
         job_runner: what runs the handler.
         journal: gets a `warning` for each file that an eviction of this VM would destroy.
         journal_file: the journal's own file, as an absolute path, if it has one.
+        stop_grace_s: how long a stop may drain before a process whose loop is blocked is ended.
         turn: whose turn it is to ask IMDS, where several workers share this VM.
 
     Raises:
@@ -313,7 +315,7 @@ async def open_ports(
                 job_runner=job_runner,
                 clock=SystemClock(),
                 randomness=SystemRandomness(),
-                signals=SystemSignals(),
+                signals=SystemSignals(journal, grace_s=stop_grace_s),
                 journal=journal,
             )
         finally:

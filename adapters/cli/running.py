@@ -146,6 +146,7 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
                 job_runner=job_runner,
                 journal=journal,
                 journal_file=journal_file,
+                stop_grace_s=settings.stop_grace_s,
                 turn=place.turn,
             ) as ports,
         ):

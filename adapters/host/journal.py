@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -37,11 +39,17 @@ class JsonLinesJournal(Journal):
             raise ConfigurationError("--journal", f"{path} cannot be opened: {exc.strerror}", remedy) from exc
         self._path = path
         self._source = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._one_at_a_time = threading.Lock()
         self._n = 0
         self._failed = False
+        self._end_torn_line()
         self.write("journal", {"format": FORMAT, "pid": os.getpid()})
 
     def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+        with self._one_at_a_time:  # the pulse writes from a thread of its own
+            self._write(kind, fields)
+
+    def _write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
         self._n += 1
         at = datetime.now(UTC).isoformat(timespec="microseconds")
         line = json.dumps({"n": self._n, "at": at, "source": self._source, "kind": kind, **fields}) + "\n"
@@ -51,6 +59,16 @@ class JsonLinesJournal(Journal):
             if not self._failed:  # said once: a full disk must not stop the drain
                 self._failed = True
                 print(f"--journal: {self._path} cannot be written: {exc.strerror}", file=sys.stderr)  # noqa: T201
+
+    def _end_torn_line(self) -> None:
+        """A kill may have torn the last line of another process: ours begins on a line of its own."""
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode) or not os.access(self._path, os.R_OK):
+            return
+        with self._path.open("rb") as file:
+            if file.seek(0, os.SEEK_END) > 0:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    os.write(self._fd, b"\n")
 
     def close(self) -> None:
         os.close(self._fd)

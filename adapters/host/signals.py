@@ -1,25 +1,46 @@
-"""SIGTERM and SIGINT, handed to the loop."""
+"""SIGTERM and SIGINT, handed to the loop, and heeded even when the loop is blocked."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from collections.abc import Callable
+from types import FrameType
 
-from fsm.ports import Signals
+from adapters.host.pulse import Pulse
+from fsm.ports import Journal, Signals
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class SystemSignals(Signals):
-    """The signals of this process, while a loop runs in its main thread."""
+    """The signals of this process, while a loop runs in its main thread.
+
+    Args:
+        journal: is told when the loop is blocked.
+        grace_s: how long a stop may drain before a blocked process is ended.
+    """
+
+    def __init__(self, journal: Journal, *, grace_s: float) -> None:
+        self._journal = journal
+        self._grace_s = grace_s
+        self._pulse: Pulse | None = None
 
     def listen(self, on_stop: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
+        pulse = self._pulse = Pulse(self._journal, grace_s=self._grace_s)
+
+        def note(_number: int, _frame: FrameType | None) -> None:
+            pulse.stop_asked()
+
         for number in _STOPPING:
             loop.add_signal_handler(number, on_stop, number.name)
+            signal.signal(number, note)  # besides the loop's own way, which goes through the loop
+            signal.siginterrupt(number, False)  # noqa: FBT003 -- positional only
 
     def close(self) -> None:
         loop = asyncio.get_running_loop()
         for number in _STOPPING:
             loop.remove_signal_handler(number)
+        if self._pulse is not None:
+            self._pulse.stop()

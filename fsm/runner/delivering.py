@@ -176,6 +176,8 @@ class Delivering(JobControl):
         if len(progress) > RECORD_BYTES_MAX:
             raise ValueError(f"progress of {len(progress)} bytes is over the limit of {RECORD_BYTES_MAX}")
         async with self._one_save_at_a_time:
+            if self._saving is not None:  # of a checkpoint whose caller has stopped waiting for it
+                await asyncio.shield(self._saving)
             if self._delivery.phase is Phase.RUNNING:
                 # Cancellation must not tear a write from its reply: the save goes on, and `run` waits for it.
                 call = self._step(Checkpointed(progress=progress))

@@ -152,8 +152,16 @@ class Worker:
         """Ask instance metadata who this VM is; None if a stop came first."""
         started_s, attempt = self._clock.monotonic_s(), 0
         while self._situation.stop is None:
+            asking = asyncio.ensure_future(self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s))
             try:
-                return await self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s)
+                while not asking.done() and self._situation.stop is None:
+                    changing = asyncio.ensure_future(self._situation.change())
+                    await asyncio.wait({asking, changing}, return_when=asyncio.FIRST_COMPLETED)
+                    changing.cancel()
+                if not asking.done():
+                    asking.cancel()
+                    return None
+                return asking.result()
             except PlatformError as exc:
                 self._ports.journal.write("call_failed", {"call": "identity", "text": str(exc)})
                 if self._clock.monotonic_s() - started_s > IDENTITY_PATIENCE_S:

@@ -70,3 +70,13 @@ def test_an_observer_sees_what_the_journal_gets() -> None:
     journal.write("b", {})
     journal.close()
     assert seen == ["a", "b"]
+
+
+def test_a_torn_line_of_another_process_is_ended_first(tmp_path: Path) -> None:
+    """A kill tore the last line; the next process's first line stands on a line of its own, and is read."""
+    path = tmp_path / "j.jsonl"
+    path.write_bytes(b'{"n": 7, "at": "2026-')
+    JsonLinesJournal(path).close()
+    torn, first = path.read_text().splitlines()
+    assert torn == '{"n": 7, "at": "2026-'
+    assert json.loads(first)["n"] == 1

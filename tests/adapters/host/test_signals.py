@@ -8,6 +8,7 @@ import signal
 
 import pytest
 
+from adapters.host.journal import NoJournal
 from adapters.host.signals import SystemSignals
 
 
@@ -15,7 +16,7 @@ from adapters.host.signals import SystemSignals
 async def test_a_stop_is_told_by_name_each_time_it_comes(number: signal.Signals) -> None:
     """The worker counts signals: a second Ctrl-C means something else than the first."""
     told: asyncio.Queue[str] = asyncio.Queue()
-    signals = SystemSignals()
+    signals = SystemSignals(NoJournal(), grace_s=25.0)
     signals.listen(told.put_nowait)
     try:
         for _ in range(2):
@@ -27,7 +28,7 @@ async def test_a_stop_is_told_by_name_each_time_it_comes(number: signal.Signals)
 
 async def test_closing_gives_ctrl_c_back() -> None:
     """Afterwards Ctrl-C interrupts as it does in any Python program."""
-    signals = SystemSignals()
+    signals = SystemSignals(NoJournal(), grace_s=25.0)
     signals.listen(lambda _: None)
     signals.close()
     with pytest.raises(KeyboardInterrupt):

@@ -768,3 +768,41 @@ def test_evicted_right_after_the_start() -> None:
         assert set(world.statuses(ids)) == {Status.DONE}
 
     virtually(main)
+
+
+def test_a_checkpoint_waits_for_the_one_whose_caller_gave_up() -> None:
+    """A cancelled wait does not take the save back, and the next checkpoint is durable all the same."""
+
+    async def main() -> None:
+        world = World(settings=FAST)
+        seen: list[str | None] = []
+
+        async def impatient(job: Job) -> Json:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(job.checkpoint(1), 0.5)
+            await job.checkpoint(2)
+            seen.append(world.record(job.id).progress)
+            return None
+
+        (job,) = world.enqueue(1)
+        world.faults = lambda call: Fault(reply_s=2.0) if call == "store.write" else None
+        await world.start(impatient).finish()
+        assert seen == ["2"]
+        assert world.record(job).status is Status.DONE
+
+    virtually(main)
+
+
+def test_a_stop_does_not_wait_for_silent_metadata() -> None:
+    """Asked to stop while instance metadata is silent, the worker ends at once."""
+
+    async def main() -> None:
+        world = World(settings=FOREVER)
+        world.faults = lambda call: REQUEST_LOST if call == "metadata.identity" else None
+        worker = world.start(at_once)
+        await asyncio.sleep(1.0)
+        worker.signals.send("SIGTERM")
+        await worker.finish()
+        assert world.clock.monotonic_s() < 1.5
+
+    virtually(main)
