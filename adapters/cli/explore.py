@@ -150,7 +150,7 @@ def _show(explored: Explored) -> None:
     if explored.left_out:
         print(f"  {counted(explored.left_out, 'later pass')} left out: --runs-max")
     for finding in explored.findings:
-        print(f"  goes astray {one_line(str(finding))}")
+        print(f"  goes astray when {one_line(str(finding))}")
     if explored.ok:
         print(f"  always as undisturbed: {one_line(explored.result or 'no result')}", flush=True)
     else:

@@ -75,8 +75,9 @@ class Finding:
 
     def __str__(self) -> str:
         after = f", after {self.step.before}" if self.step.before else ""
-        again = f", the {self.step.passing}. time" if self.step.passing > 1 else ""
-        often = f" (the like at {self.times - 1} more steps)" if self.times > 1 else ""
+        again = f", pass {self.step.passing}" if self.step.passing > 1 else ""
+        more = self.times - 1
+        often = f" (the like at {more} more step{'s' if more > 1 else ''})" if more else ""
         where = f"{self.step.kind.value} {self.step.where}{after}{again}"
         return f"{self.way.value} {where}: {'; '.join(self.differences)}{often}"
 

@@ -18,7 +18,7 @@ def test_the_broken_example_is_caught_at_its_step(inside: Command) -> None:
     """Exit 1, and the lines name the file, the line and what came out differently."""
     ended = inside("explore", BROKEN)
     assert ended.code == 1
-    assert "goes astray killed before invoices_broken.py:22 `total += 1`, after invoices_broken.py:20" in ended.out
+    assert "goes astray when killed before invoices_broken.py:22 `total += 1`, after invoices_broken.py:20" in ended.out
     assert "ledger.txt has 4 lines instead of 3: 'invoice 0: Ada' once too often" in ended.out
     assert """the result is '{"invoices":2}' instead of '{"invoices":3}'""" in ended.out
 
