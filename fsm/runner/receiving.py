@@ -35,7 +35,7 @@ class Receiver:
                 await self._place.situation.anything()
             else:
                 await self._gather()
-                if self._place.situation.working:
+                if self._place.situation.working and self._place.free > 0:  # more may have begun to settle
                     await self._receive()
 
     async def _gather(self) -> None:
