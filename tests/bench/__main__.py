@@ -41,7 +41,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(dir=given.directory) as directory:
         for name in given.only or MEASURES:
             told.print(f"{time.monotonic() - began_s:5.0f} s  measuring {name}")
-            figures += MEASURES[name](plan, Path(directory))
+            for figure in MEASURES[name](plan, Path(directory)):
+                figures.append(figure)
+                told.print("  ", *(cell for cell in figure.to_row() if cell), sep="  ", highlight=False)
     machine = {
         "processors": os.cpu_count() or 0,
         "machine": platform.machine(),

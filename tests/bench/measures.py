@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -70,20 +70,18 @@ class Contest:
     against: str
 
 
-def throughput(plan: Plan, directory: Path) -> Sequence[Figure]:
+def throughput(plan: Plan, directory: Path) -> Iterator[Figure]:
     """Jobs a second through the worker, with and without a store, over the bare loops'."""
     on_azurite = Contest(where="Azurite", fill=azurite_queue, loop="azure", against="bare SDK loop, as many at once")
     on_sqlite = Contest(
         where="SQLite", fill=partial(sqlite_queue, directory), loop="sqlite", against="bare loop, a delete a commit"
     )
-    figures: list[Figure] = []
-    for concurrency, full in ((64, 1500), (8, 600), (1, 200)):
+    for concurrency, full in ((64, 1000), (8, 400), (1, 150)):
         goal = "0.85 or better" if concurrency == 64 else ""
-        figures += _rates(plan, on_azurite, concurrency, plan.jobs(full), goal)
-    for concurrency, full in ((64, 6000), (8, 4000), (1, 1500)):
+        yield from _rates(plan, on_azurite, concurrency, plan.jobs(full), goal)
+    for concurrency, full in ((64, 5000), (8, 3000), (1, 1000)):
         goal = "1.0 or better" if concurrency == 64 else ""
-        figures += _rates(plan, on_sqlite, concurrency, plan.jobs(full), goal)
-    return figures
+        yield from _rates(plan, on_sqlite, concurrency, plan.jobs(full), goal)
 
 
 def _rates(plan: Plan, contest: Contest, concurrency: int, jobs: int, goal: str) -> Sequence[Figure]:
@@ -130,9 +128,8 @@ def run(task: Task) -> Outcome:
 # -- start -----------------------------------------------------------------------------------------------------------
 
 
-def start(plan: Plan, directory: Path) -> Sequence[Figure]:
+def start(plan: Plan, directory: Path) -> Iterator[Figure]:
     """From the start of the process to the first job begun, over the bare import of what it needs."""
-    figures: list[Figure] = []
     for concurrency in (64, 1):
         times = measure_in_turn(
             plan.rounds,
@@ -147,18 +144,15 @@ def start(plan: Plan, directory: Path) -> Sequence[Figure]:
             ("Azurite", "2 or less" if concurrency == 64 else "", "import of the SDKs", "azurite", "sdks"),
             ("SQLite", "", "import of asyncio and sqlite3", "sqlite", "embedded"),
         ):
-            figures.append(
-                Pairs(
-                    name=f"start to first job, {where}, concurrency {concurrency}",
-                    goal=goal,
-                    unit="s",
-                    against=against,
-                    ours=times[ours],
-                    theirs=times[theirs],
-                    digits=2,
-                )
+            yield Pairs(
+                name=f"start to first job, {where}, concurrency {concurrency}",
+                goal=goal,
+                unit="s",
+                against=against,
+                ours=times[ours],
+                theirs=times[theirs],
+                digits=2,
             )
-    return figures
 
 
 def _first_job_on_sqlite_s(directory: Path, concurrency: int) -> float:
@@ -189,15 +183,12 @@ def _import_s(statement: str) -> float:
 # -- memory ----------------------------------------------------------------------------------------------------------
 
 
-def memory(plan: Plan, directory: Path) -> Sequence[Figure]:
+def memory(plan: Plan, directory: Path) -> Iterator[Figure]:
     """The peak of resident memory after 20,000 jobs over the peak after 1,000, in one process."""
-    if not plan.memory:
-        return ()
-    return [
-        _memory("SQLite", partial(sqlite_queue, directory), concurrency=64, rounds=3),
-        _memory("SQLite", partial(sqlite_queue, directory), concurrency=1, rounds=1),
-        _memory("Azurite", azurite_queue, concurrency=64, rounds=1),
-    ]
+    if plan.memory:
+        yield _memory("SQLite", partial(sqlite_queue, directory), concurrency=64, rounds=3)
+        yield _memory("SQLite", partial(sqlite_queue, directory), concurrency=1, rounds=1)
+        yield _memory("Azurite", azurite_queue, concurrency=64, rounds=1)
 
 
 def _memory(where: str, fill: Fill, *, concurrency: int, rounds: int) -> Figure:
@@ -221,17 +212,15 @@ def _memory(where: str, fill: Fill, *, concurrency: int, rounds: int) -> Figure:
 # -- release ---------------------------------------------------------------------------------------------------------
 
 
-def release(plan: Plan, directory: Path) -> Sequence[Figure]:
+def release(plan: Plan, directory: Path) -> Iterator[Figure]:
     """From a job's release at an eviction to the return of a bare receive that brings it."""
-    figures: list[Figure] = []
     for name, place in (
         ("Azurite", partial(azurite_place, shared())),
         ("SQLite", partial(sqlite_place, directory)),
     ):
         with tempfile.TemporaryDirectory() as own, place() as opened:
             values = [_release_s(opened, Path(own), number) for number in range(plan.rounds)]
-        figures.append(Alone(name=f"released to received, {name}", unit="s", ours=values, digits=3))
-    return figures
+        yield Alone(name=f"released to received, {name}", unit="s", ours=values, digits=3)
 
 
 def _release_s(place: Place, directory: Path, number: int) -> float:
