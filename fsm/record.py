@@ -201,7 +201,7 @@ def decode_record(text: str | bytes) -> Record:
             if name in document:
                 document[name] = canonical(document[name])
         return _checked(Record(owner=owner, counts=counts, status=status, **document))
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
         raise BadReplyError(f"a stored record cannot be read: {exc}") from exc
 
 
@@ -212,7 +212,7 @@ def _checked(record: Record) -> Record:
         TypeError: a number that is none, or a text that is none.
     """
     numbers = (record.epoch, record.counted_epoch, *astuple(record.counts))
-    texts = (*astuple(record.owner), record.error or "")
+    texts = (*astuple(record.owner), "" if record.error is None else record.error)
     if any(type(number) is not int for number in numbers) or any(type(text) is not str for text in texts):
         raise TypeError("a value of the wrong type")
     return record

@@ -64,10 +64,14 @@ def checked_id(message_id: str) -> str:
     Raises:
         MisuseError: it is not a UUID, and would not make a safe name.
     """
-    spelling = message_id.lower()
-    if not _ID.fullmatch(spelling):
-        raise MisuseError(f"a message id is a UUID, not {message_id!r}")
-    return spelling
+    if not is_id(message_id):
+        raise MisuseError(f"a message id is a UUID, not {message_id!r:.100}")
+    return message_id.lower()
+
+
+def is_id(message_id: str) -> bool:
+    """Whether it is a UUID: nothing else ever becomes part of a path."""
+    return _ID.fullmatch(message_id.lower()) is not None
 
 
 def checked_ids(message_ids: Sequence[str]) -> list[str]:

@@ -28,8 +28,9 @@ from azure.storage.queue.aio import QueueClient
 
 from adapters.azure.address import Address
 from adapters.azure.errors import answered, error_code, told
+from adapters.azure.layout import is_id
 from adapters.azure.transport import API_VERSION, SharedTransport
-from fsm.errors import MessageRejectedError
+from fsm.errors import BadReplyError, MessageRejectedError
 from fsm.messages import MESSAGE_BYTES_MAX
 from fsm.ports import Message, WorkQueue
 
@@ -137,10 +138,17 @@ class AzureQueue(WorkQueue):
 
 
 def _message(received: QueueMessage) -> Message:
-    """One delivery, as the port has it."""
+    """One delivery, as the port has it.
+
+    Raises:
+        ReplyLostError, BadReplyError: the reply lacks a part of it, or its id is no UUID.
+    """
+    message_id = told(received.id, "an id")
+    if not is_id(message_id):
+        raise BadReplyError(f"the queue sent a message whose id is no UUID: {message_id!r:.100}")
     expires_at = told(received.expires_on, "an expiry")
     return Message(
-        message_id=told(received.id, "an id"),
+        message_id=message_id,
         text=received.content or "",
         dequeue_count=told(received.dequeue_count, "a dequeue count"),
         pop_receipt=told(received.pop_receipt, "a pop receipt"),

@@ -279,12 +279,12 @@ class AzureStore(JobStore):
 def _decode_presence(content: bytes) -> Presence:
     try:
         return Presence(**json.loads(content))
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise BadReplyError(f"a stored presence cannot be read: {exc}") from exc
 
 
 def _decode_confirmation(content: bytes) -> list[str]:
     try:
         return layout.checked_ids([str(message_id) for message_id in json.loads(content)])
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise BadReplyError(f"a stored confirmation cannot be read: {exc}") from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import uuid
 from collections.abc import Sequence
@@ -34,10 +35,12 @@ _PUT = """INSERT INTO messages (queue, visible_us, dequeue_count, receipt, messa
     SELECT name, ?, 0, 0, ?, ? FROM queues WHERE name = ?"""
 _RECEIVE = """UPDATE messages SET visible_us = ?, dequeue_count = dequeue_count + 1, receipt = receipt + 1
     WHERE number IN (SELECT number FROM messages WHERE queue = ? AND visible_us <= ? ORDER BY visible_us LIMIT ?)
-    RETURNING number, receipt, dequeue_count, message_id, text"""
+    RETURNING number, receipt, dequeue_count, CAST(message_id AS BLOB), CAST(text AS BLOB)"""
+_RENAME = "UPDATE messages SET message_id = ? WHERE number = ?"
 _RENEW = """UPDATE messages SET visible_us = ?, receipt = receipt + 1
     WHERE number = ? AND receipt = ? AND message_id = ? AND queue = ?"""
 _DELETE = "DELETE FROM messages WHERE number = ? AND receipt = ? AND message_id = ? AND queue = ?"
+_UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LENGTH = "SELECT count(*) FROM messages WHERE queue = ?"
 
 
@@ -46,6 +49,8 @@ class SqliteQueue(WorkQueue):
 
     A pop receipt is the message's row number and how often its receipt was replaced, so that finding the row needs no
     index of its own.
+
+    Rows that another program wrote are read with care: bytes that are not Unicode stand in the text as half surrogates.
 
     Args:
         database: entered by the caller, and shared with whatever else lives in the file.
@@ -63,26 +68,25 @@ class SqliteQueue(WorkQueue):
     async def receive(self, *, max_messages: int, visibility_timeout_s: float, timeout_s: float) -> Sequence[Message]:
         assert 1 <= max_messages <= 32
 
-        def work(connection: sqlite3.Connection) -> list[tuple[int, int, int, str, str]]:
+        def work(connection: sqlite3.Connection) -> list[Message]:
             now_us = self._database.now_us()
             until_us = now_us + _us(visibility_timeout_s)
-            rows: list[tuple[int, int, int, str, str]]
+            rows: list[tuple[int, int, int, bytes, bytes]]
             rows = connection.execute(_RECEIVE, (until_us, self._name, now_us, max_messages)).fetchall()
             if not rows:
                 self._check_exists(connection)
-            return rows
+            return [
+                Message(
+                    message_id=_checked_id(connection, number, message_id),
+                    text=text.decode(errors="surrogateescape"),
+                    dequeue_count=dequeue_count,
+                    pop_receipt=f"{number}:{receipt}",
+                    expires_at=None,
+                )
+                for number, receipt, dequeue_count, message_id, text in rows
+            ]
 
-        rows = await self._database.run(work, access=Access.WRITE, timeout_s=timeout_s)
-        return [
-            Message(
-                message_id=message_id,
-                text=text,
-                dequeue_count=dequeue_count,
-                pop_receipt=f"{number}:{receipt}",
-                expires_at=None,
-            )
-            for number, receipt, dequeue_count, message_id, text in rows
-        ]
+        return await self._database.run(work, access=Access.WRITE, timeout_s=timeout_s)
 
     async def renew(self, message_id: str, pop_receipt: str, *, visibility_timeout_s: float, timeout_s: float) -> str:
         number, receipt = _parsed(pop_receipt)
@@ -160,6 +164,16 @@ class SqliteQueue(WorkQueue):
 
     def _missing(self) -> MissingError:
         return MissingError(f"there is no queue {self._name!r} in {self._database.path}")
+
+
+def _checked_id(connection: sqlite3.Connection, number: int, message_id: bytes) -> str:
+    """The message's id; one that is no UUID, which another program has written, is replaced for good."""
+    text = message_id.decode("ascii", errors="replace")
+    if _UUID.fullmatch(text):
+        return text
+    fresh = str(uuid.uuid4())
+    connection.execute(_RENAME, (fresh, number))
+    return fresh
 
 
 def _us(seconds: float) -> int:

@@ -51,7 +51,7 @@ class Receiver:
 
     async def _receive(self) -> None:
         place = self._place
-        asked = min(RECEIVE_MAX, place.free)
+        asked = 1 if self._failed else min(RECEIVE_MAX, place.free)  # a lost reply hides whatever it was to bring
         visibility_s = place.settings.visibility_timeout_s + place.situation.freeze_s
         place.ports.journal.write("receive", {"asked": asked})
         asked_s = place.ports.clock.monotonic_s()

@@ -15,7 +15,7 @@ from adapters.azure.connection import AzureConnection
 from adapters.azure.queue import AzureQueue
 from adapters.azure.store import AzureStore
 from adapters.azure.transport import CONNECTIONS_MAX
-from fsm.errors import MessageRejectedError, ReplyLostError
+from fsm.errors import BadReplyError, MessageRejectedError, ReplyLostError
 from fsm.messages import MESSAGE_BYTES_MAX
 from fsm.record import Status
 from tests.adapters.azure.loopback import SILENT, Broken, Loopback, Reply, Request
@@ -27,10 +27,12 @@ DATE = "Mon, 23 Nov 2026 12:00:00 GMT"
 XML = {"content-type": "application/xml", "date": DATE}
 
 
-def message(text: str = "work", *, count: int = 1, expires: str = "Fri, 31 Dec 9999 23:59:59 GMT") -> str:
+def message(
+    text: str = "work", *, count: int = 1, expires: str = "Fri, 31 Dec 9999 23:59:59 GMT", message_id: str = ""
+) -> str:
     """One message of a receive's reply."""
     return (
-        f"<QueueMessage><MessageId>{uuid.uuid4()}</MessageId><InsertionTime>{DATE}</InsertionTime>"
+        f"<QueueMessage><MessageId>{message_id or uuid.uuid4()}</MessageId><InsertionTime>{DATE}</InsertionTime>"
         f"<ExpirationTime>{expires}</ExpirationTime><PopReceipt>r</PopReceipt><TimeNextVisible>{DATE}</TimeNextVisible>"
         f"<DequeueCount>{count}</DequeueCount><MessageText>{text}</MessageText></QueueMessage>"
     )
@@ -66,6 +68,16 @@ class TestReceiving:
         loopback.always(messages(*(message(text) for text in texts)))
         received = await queue.receive(max_messages=32, visibility_timeout_s=60, timeout_s=TIMEOUT_S)
         assert [delivery.text for delivery in received] == texts
+
+    @pytest.mark.parametrize("message_id", ["../../records/x", "x", f"{uuid.uuid4()}/..", "1" * 5000, " "])
+    async def test_an_id_that_is_no_uuid_is_no_reply(
+        self, queue: AzureQueue, loopback: Loopback, message_id: str
+    ) -> None:
+        """Ids become parts of paths: a service that sends tricks is not believed, in one line."""
+        loopback.always(messages(message(message_id=message_id)))
+        with pytest.raises(BadReplyError, match="no UUID") as caught:
+            await queue.receive(max_messages=1, visibility_timeout_s=60, timeout_s=TIMEOUT_S)
+        assert len(str(caught.value)) < 200
 
     async def test_an_expiry_is_told(self, queue: AzureQueue, loopback: Loopback) -> None:
         """A foreign message with a time to live says when it ends; the year 9999 means never."""

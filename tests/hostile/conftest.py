@@ -1,0 +1,29 @@
+"""The places of the process tests, and VMs whose journals are replayed in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from adapters.host.journal_lines import read_lines
+from fsm.replay import replay
+from tests.processes.conftest import MakeVm, place, sqlite
+from tests.processes.places import Place
+from tests.processes.spot_vm import SpotVm, WorkerOptions, spot_vm
+
+__all__ = ["make_vm", "place", "sqlite"]
+
+
+@pytest.fixture
+def make_vm(tmp_path: Path) -> Iterator[MakeVm]:
+    """Makes a VM; in the end it is taken, and whatever its workers wrote must have been legal."""
+    with ExitStack() as vms:
+
+        def make(on: Place, *, handler: str) -> SpotVm:
+            return vms.enter_context(spot_vm("vm-a", on, tmp_path, WorkerOptions(handler=handler)))
+
+        yield make
+    assert replay(read_lines(SpotVm.journal(tmp_path, "vm-a"))).faults == ()
