@@ -10,7 +10,8 @@ import pytest
 
 from fsm.application import AppState
 from fsm.notices import Severity
-from tests.journal_checks import BEGINS, notices_seen, work_after_notice
+from fsm.replay.checks import no_work_after_notice
+from tests.journal_checks import BEGINS, notices_seen
 from tests.processes.conftest import MakeVm
 from tests.processes.places import Place, SqlitePlace
 from tests.processes.spot_vm import SpotVm
@@ -49,7 +50,7 @@ def test_no_receive_begins_after_a_notice_and_nothing_is_lost(
         vm.look()
         vm.reboot()
     assert notices_seen(vm.lines) == TRIES
-    assert list(work_after_notice(vm.lines)) == []
+    assert list(no_work_after_notice(vm.lines)) == []
     _expect_all_done(sqlite, vm, jobs)
 
 

@@ -1,0 +1,41 @@
+"""Journals read back: whole lines, torn ones, and ones that are still growing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from adapters.host.journal import JsonLinesJournal
+from adapters.host.journal_lines import JournalFollower, read_lines
+
+_BEGAN = "2026-11-01T00:00:00+00:00"
+
+
+def test_a_torn_line_is_passed_over_and_the_next_is_kept(tmp_path: Path) -> None:
+    """A line that a kill tore hides neither what stood before it nor what another process wrote behind it."""
+    journal = tmp_path / "journal.jsonl"
+    first = JsonLinesJournal(journal)
+    first.write("receive", {"asked": 1})
+    first.close()
+    with journal.open("ab") as file:
+        file.write(b'{"n": 3, "at": "2026-')
+    second = JsonLinesJournal(journal)
+    second.write("receive", {"asked": 2})
+    second.close()
+    lines = read_lines(journal)
+    assert [line.fields.get("asked") for line in lines if line.kind == "receive"] == [1, 2]
+    assert len({line.source for line in lines}) == 2
+    assert [line.n for line in lines] == [1, 2, 1, 2]
+
+
+def test_a_follower_reads_every_line_once_however_it_comes(tmp_path: Path) -> None:
+    """A line that is written piece by piece is read once, when it is whole."""
+    path = tmp_path / "journal.jsonl"
+    text = json.dumps({"n": 1, "at": _BEGAN, "source": "1-a", "kind": "receive"}) + "\n"
+    read = []
+    with JournalFollower(path) as follower, path.open("a", encoding="utf-8", buffering=1) as file:
+        for piece in (text[:10], text[10:40], text[40:] + text[:5], text[5:]):
+            file.write(piece)
+            file.flush()
+            read.append(len(list(follower.new_lines())))
+    assert read == [0, 0, 1, 1]
