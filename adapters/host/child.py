@@ -138,4 +138,4 @@ def described(status: int) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    return f"was ended by {name}" + (", as out of memory" if status == -signal.SIGKILL else "")
+    return f"was ended by {name}" + (" (out of memory, perhaps)" if status == -signal.SIGKILL else "")

@@ -1,7 +1,7 @@
 """Several workers on one VM ask IMDS in turns, and together stay under its limit.
 
-IMDS answers 5 requests a second to a whole VM (AZURE 1.2). All processes of a host have the same monotonic clock, so no
-word is needed between them: time is cut into slots, and each worker asks only in its own.
+IMDS answers 5 requests a second to a whole VM [`fsm.sources.INSTANCE_METADATA`]. All processes of a host have the same
+monotonic clock, so that no word is needed between them: time is cut into slots, and each worker asks only in its own.
 """
 
 from __future__ import annotations
