@@ -24,8 +24,9 @@ from fsm.runner.watching import Watch
 from fsm.runner.workplace import Workplace
 from fsm.table import Verdict
 
-IDENTITY_PATIENCE_S = 75.0
-"""How long instance metadata is waited for; IMDS asks for up to 70 s. [`fsm.sources.INSTANCE_METADATA`]"""
+IDENTITY_PATIENCE_S = 300.0
+"""How long instance metadata is waited for. IMDS asks for up to 70 s; updates of the host's agent have been seen to
+take some minutes. [`fsm.sources.INSTANCE_METADATA`]"""
 DENIED_PATIENCE_S = 600.0
 """How long a missing permission is waited for: a new role takes minutes to arrive. [`fsm.sources.ROLE_ASSIGNMENTS`]"""
 SETTLE_S_MAX = 5.0
