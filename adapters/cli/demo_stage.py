@@ -98,7 +98,11 @@ class PlayedVm:
                 stdout=output,
                 stderr=output,
                 cwd=self._stage.directory,  # where no spotfsm.toml is
-                env={**_without_settings(os.environ), demo_handler.EFFECTS_VARIABLE: str(self._stage.effects)},
+                env={
+                    **_without_settings(os.environ),
+                    demo_handler.EFFECTS_VARIABLE: str(self._stage.effects),
+                    "RUNTIME_DIRECTORY": str(self._stage.directory),  # a killed worker leaves its lock file
+                },
                 start_new_session=True,
             )
         self.lives.append(Life(pid=self._process.pid, began=began))
