@@ -34,6 +34,7 @@ from fsm.application import APPLICATION, AppState
 from fsm.errors import SpotfsmError
 from fsm.job import JobState
 from fsm.record import Status
+from fsm.replay import replay
 
 JOBS = 100
 PAGES = (6, 7, 8, 9, 10)
@@ -170,12 +171,14 @@ async def _play(stage: Stage, console: Console) -> Receipt:
             finally:
                 await vm.destroy()
         took_s = time.monotonic() - began_s
+    lines = read_lines(stage.journal)
     return make_receipt(
         statuses=await _statuses(stage, pages_of),
         recordings=recordings(read_history(stage.database)),
         steps=sum(pages_of.values()),
         effects=stage.effects,
-        lines=read_lines(stage.journal),
+        lines=lines,
+        illegal_lines=len(replay(lines).faults),
         lives=vm.lives,
         took_s=took_s,
     )
@@ -241,11 +244,11 @@ def _demo(as_json: AsJson = False) -> None:
     """Run 100 jobs through evictions and kills, on the embedded default, and show a receipt.
 
     Takes about half a minute, needs no Azure and leaves nothing behind. Ends with 1 if a job was lost or
-    recorded twice.
+    recorded twice, or if a line of the journals is illegal.
 
     The keys of --json: jobs, completed, poisoned, lost, recorded_twice, steps, steps_redone, seconds_redone,
     evictions_with_notice, evictions_without_notice, process_kills, notices (announced_s, left_s), recoveries (origin,
-    first_job_after_s), took_s.
+    first_job_after_s), illegal_lines (of the journals, by the replay), took_s.
     """
     receipt = run_demo(Console(stderr=True))
     if as_json:

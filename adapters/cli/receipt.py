@@ -81,6 +81,7 @@ class Receipt:
         process_kills: how often the worker alone was killed.
         notices: `announced_s` and `left_s` of each notice.
         recoveries: `origin` and `first_job_after_s` of each return.
+        illegal_lines: how many journal lines break a promise, by the same replay as `spotfsm replay`.
         took_s: from the first worker's start to the last one's end.
     """
 
@@ -97,12 +98,13 @@ class Receipt:
     process_kills: int
     notices: tuple[Notice, ...]
     recoveries: tuple[Recovery, ...]
+    illegal_lines: int
     took_s: float
 
     @property
     def kept_the_promises(self) -> bool:
-        """Whether nothing was lost and nothing recorded twice."""
-        return self.lost == 0 and self.recorded_twice == 0
+        """Whether nothing was lost, nothing recorded twice, and every line of the journals is legal."""
+        return self.lost == 0 and self.recorded_twice == 0 and self.illegal_lines == 0
 
     def to_json(self) -> str:
         """The receipt as one JSON object."""
@@ -124,6 +126,7 @@ class Receipt:
         table.add_row("evictions with notice", f"{self.evictions_with_notice}{self._notices_in_words()}")
         table.add_row("evictions without", str(self.evictions_without_notice))
         table.add_row("process kills", str(self.process_kills))
+        table.add_row("illegal journal lines", str(self.illegal_lines), style=bad if self.illegal_lines else good)
         table.add_row("recoveries", self._recoveries_in_words())
         table.add_row("VM back to first job", self._returns_in_words())
         table.add_row("took", f"{self.took_s:.0f} s")
@@ -154,6 +157,7 @@ def make_receipt(
     steps: int,
     effects: Path,
     lines: Sequence[Line],
+    illegal_lines: int,
     lives: Sequence[Life],
     took_s: float,
 ) -> Receipt:
@@ -165,6 +169,7 @@ def make_receipt(
         steps: how many steps the jobs have together.
         effects: the handler's file.
         lines: the journals of all workers.
+        illegal_lines: how many of them break a promise.
         lives: the VM's lives, in their order.
         took_s: how long it took.
     """
@@ -187,6 +192,7 @@ def make_receipt(
         evictions_without_notice=sum(life.announced_s is None for life in evicted),
         process_kills=sum(life.ended is not None and not life.evicted for life in lives),
         notices=tuple(notice for one in seen if (notice := one.notice()) is not None),
+        illegal_lines=illegal_lines,
         recoveries=tuple(one.recovery() for one in seen[1:]),
         took_s=round(took_s, 1),
     )

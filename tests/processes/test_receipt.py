@@ -30,7 +30,11 @@ def _begins(pid: int, seconds: float) -> Line:
 
 
 def _receipt(
-    tmp_path: Path, *, statuses: dict[str, Status | None] | None = None, recordings: dict[str, int] | None = None
+    tmp_path: Path,
+    *,
+    statuses: dict[str, Status | None] | None = None,
+    recordings: dict[str, int] | None = None,
+    illegal_lines: int = 0,
 ) -> Receipt:
     """Two jobs of two steps each; the first worker is evicted, the second killed, the third ends by itself."""
     effects = tmp_path / "effects.jsonl"
@@ -73,6 +77,7 @@ def _receipt(
         steps=4,
         effects=effects,
         lines=lines,
+        illegal_lines=illegal_lines,
         lives=lives,
         took_s=10.0,
     )
@@ -98,6 +103,7 @@ def test_a_receipt_counts_what_happened(tmp_path: Path) -> None:
             {"origin": "redeployed", "first_job_after_s": 0.5},
             {"origin": "restarted", "first_job_after_s": None},
         ],
+        "illegal_lines": 0,
         "took_s": 10.0,
     }
 
@@ -109,6 +115,12 @@ def test_a_lost_job_breaks_the_promises(tmp_path: Path) -> None:
         assert (receipt.completed, receipt.lost, receipt.kept_the_promises) == (1, 1, False)
     receipt = _receipt(tmp_path, statuses={"a": Status.DONE, "b": Status.POISONED})
     assert (receipt.poisoned, receipt.lost, receipt.kept_the_promises) == (1, 0, True)
+
+
+def test_an_illegal_line_breaks_the_promises(tmp_path: Path) -> None:
+    """A journal that the replay refuses is told, whatever the store says."""
+    receipt = _receipt(tmp_path, illegal_lines=1)
+    assert (receipt.lost, receipt.illegal_lines, receipt.kept_the_promises) == (0, 1, False)
 
 
 def test_a_result_written_twice_breaks_the_promises(tmp_path: Path) -> None:
