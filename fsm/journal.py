@@ -89,5 +89,5 @@ def parse_line(text: str, *, where: str = "") -> Line | None:
             fields=fields,
             where=where,
         )
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
