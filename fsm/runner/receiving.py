@@ -33,21 +33,20 @@ class Receiver:
                 await self._ask_store()
             elif self._place.free == 0:
                 await self._place.situation.anything()
-            else:
-                await self._gather()
-                if self._place.situation.working and self._place.free > 0:  # more may have begun to settle
-                    await self._receive()
+            elif await self._gather():
+                await self._receive()
 
-    async def _gather(self) -> None:
-        """Wait a moment for more places, unless a good part of a page can start already."""
+    async def _gather(self) -> bool:
+        """Wait a moment for more places, unless a good part of a page can start already; say whether to receive."""
         place = self._place
         page = min(RECEIVE_MAX, max(1, place.settings.concurrency // 2))
         until_s = place.ports.clock.monotonic_s() + GATHER_S
         while place.situation.working and place.free < page:
             left_s = until_s - place.ports.clock.monotonic_s()
             if left_s <= 0:
-                return
+                break
             await place.situation.anything(timeout_s=left_s)
+        return place.situation.working and place.free > 0  # meanwhile more may have begun to settle
 
     async def _receive(self) -> None:
         place = self._place
