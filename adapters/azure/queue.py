@@ -38,6 +38,7 @@ _NEVER_S = -1
 """A time to live that does not end."""
 _LEASE_S_MIN = 1
 """A receive must hide what it takes for a second at least; a renewal may hide it for none."""
+_LEASE_S_MAX = 7 * 24 * 60 * 60
 _PEEK_MAX = 32
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no place for. [https://www.w3.org/TR/xml/#charsets, read 2026-11]"""
@@ -157,8 +158,8 @@ def _message(received: QueueMessage) -> Message:
 
 
 def _whole_s(seconds: float) -> int:
-    """The service counts whole seconds: never hide a message for less than was asked for."""
-    return math.ceil(seconds)
+    """The service counts whole seconds, up to seven days: never hide a message for less than was asked for."""
+    return min(_LEASE_S_MAX, math.ceil(seconds))
 
 
 def _require_carried(text: str) -> None:

@@ -24,6 +24,8 @@ from fsm.table import Verdict
 
 FREEZE_S_UNKNOWN = 30.0
 """How long a freeze is taken to last if nothing is said; real ones last seconds. [`fsm.sources.SCHEDULED_EVENTS`]"""
+FREEZE_S_MAX = 600.0
+"""Whatever is announced, no lease is made longer than by this: past it another worker may as well go on."""
 DRAIN_S_MIN = 1.0
 """A notice that leaves no time is still used: until the VM is really gone, handing jobs back can only help."""
 SHORTENED_S_MIN = 0.1
@@ -87,7 +89,8 @@ class Situation:
     def freeze_s(self) -> float:
         """How much longer leases must last because of a pending freeze."""
         freezes = [n.event for n in self.notices.standing.values() if n.severity is Severity.FREEZE]
-        return max((event.duration_s or FREEZE_S_UNKNOWN for event in freezes), default=0.0)
+        longest_s = max((event.duration_s or FREEZE_S_UNKNOWN for event in freezes), default=0.0)
+        return min(longest_s, FREEZE_S_MAX)
 
     def _facts(self) -> set[AppFact]:
         facts = set()
