@@ -64,7 +64,7 @@ class StorageAddresses:
 
     @property
     def embedded(self) -> bool:
-        """Whether the queue is the embedded one, which is created where it is missing."""
+        """Whether the queue is the embedded one."""
         return isinstance(self.queue, SqliteAddress)
 
     @property

@@ -23,7 +23,7 @@ from adapters.host.loop_runner import LoopRunner, import_function, load_handler
 from adapters.host.signals import SystemSignals
 from adapters.host.singleton import only_one, runtime_directory
 from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
-from fsm.errors import ConfigurationError
+from fsm.errors import ConfigurationError, MissingError
 from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, WorkQueue
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 CREATE_TIMEOUT_S = 10.0
+IF_NOT_CREATED = "Check the address, or create it: `spotfsm enqueue --create` with the same --queue and --store."
 
 Observer: TypeAlias = Callable[[str, Mapping[str, JsonScalar]], None]
 
@@ -62,6 +63,24 @@ class Storage:
             await self.poison_queue.create(timeout_s=timeout_s)
         if self.store is not None and (on_azure or isinstance(self._addresses.store, SqliteAddress)):
             await self.store.create(timeout_s=timeout_s)
+
+    async def check_embedded(self, *, timeout_s: float = CREATE_TIMEOUT_S) -> None:
+        """Make sure that what should lie in SQLite files was created there: a misspelt address is no empty queue.
+
+        Raises:
+            ConfigurationError: it was not.
+            PlatformError: the file does not answer.
+        """
+        setting = "--queue"
+        try:
+            if isinstance(self._addresses.queue, SqliteAddress):
+                await self.queue.length(timeout_s=timeout_s)
+                await self.poison_queue.length(timeout_s=timeout_s)
+            setting = "--store"
+            if self.store is not None and isinstance(self._addresses.store, SqliteAddress):
+                await self.store.read(self.queue.name, "none", timeout_s=timeout_s)  # that there is none is an answer
+        except MissingError as exc:
+            raise ConfigurationError(setting, str(exc), IF_NOT_CREATED) from exc
 
     async def fetch_token(self, *, timeout_s: float) -> None:
         """Have a token of Azure's; does nothing where none is needed.
@@ -132,6 +151,16 @@ class _Opener:
             )
             self.azure = await self._stack.enter_async_context(connection)
         return self.azure
+
+
+async def check_embedded(addresses: StorageAddresses) -> None:
+    """Open the storage only to make sure that what should lie in SQLite files is there.
+
+    Raises:
+        ConfigurationError, PlatformError: it is not.
+    """
+    async with open_storage(addresses) as storage:
+        await storage.check_embedded()
 
 
 # -- the VM and the process --------------------------------------------------------------------------------------------
@@ -276,7 +305,7 @@ async def open_ports(
     stop_grace_s: float = 25.0,
     turn: Turn | None = None,
 ) -> AsyncIterator[Ports]:
-    """Everything a worker needs; what lies in SQLite files is created where it is missing.
+    """Everything a worker needs; it creates nothing.
 
     Closes everything at the end but the journal, which belongs to the caller.
 
@@ -291,8 +320,8 @@ async def open_ports(
         turn: whose turn it is to ask IMDS, where several workers share this VM.
 
     Raises:
-        ConfigurationError: a setting cannot work.
-        PlatformError: the embedded queue or store cannot be created just now.
+        ConfigurationError: a setting cannot work, or the embedded queue or store was never created.
+        PlatformError: the embedded queue or store does not answer just now.
     """
     from fsm.runner import Ports
 
@@ -300,7 +329,7 @@ async def open_ports(
     if journal_file is not None:
         files = (*files, KeptFile(setting="--journal", path=journal_file, holds="its lines"))
     async with open_storage(addresses) as storage, open_vm(imds, boot_id_file=boot_id_file) as vm:
-        await storage.create(on_azure=False)
+        await storage.check_embedded()
         events, metadata = vm.events, vm.metadata
         if turn is not None and imds.lower() != NONE:
             turns = Turns(turn)

@@ -12,7 +12,7 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from adapters import wiring
-from adapters.addresses import NONE, SqliteAddress, StorageAddresses
+from adapters.addresses import NONE, StorageAddresses
 from adapters.host.disks import KeptFile, read_mounts, warnings
 from fsm.errors import ConfigurationError, DeniedError, LeaseLostError, MissingError, PlatformError, SpotfsmError
 from fsm.ports import VmIdentity, WorkQueue
@@ -202,9 +202,6 @@ async def _check_storage(addresses: StorageAddresses, identity: VmIdentity | Non
             yield token
             if token.verdict is not Verdict.OK:
                 return
-        if isinstance(addresses.queue, SqliteAddress) and not addresses.queue.file.exists():
-            yield _warn("queue", f"{addresses.queue.file} is not there yet", _CREATED_LATER)
-            return
         queue = await _finding("queue", storage.queue.length(timeout_s=CALL_TIMEOUT_S), f"{storage.queue.name} answers")
         yield queue
         if queue.verdict is Verdict.OK:
@@ -246,7 +243,6 @@ _RENEW_REMEDY = (
     "Storage Queue Data Contributor and the README's custom role do."
 )
 _DELETE_REMEDY = "Grant messages/process/action on the queue."
-_CREATED_LATER = "The first worker or `spotfsm enqueue` creates it."
 
 
 async def _finding(name: str, call: Awaitable[object], text: str) -> Finding:
@@ -254,7 +250,7 @@ async def _finding(name: str, call: Awaitable[object], text: str) -> Finding:
     try:
         await call
     except MissingError as exc:
-        return _fail(name, str(exc), "Create it with `spotfsm enqueue --create`, or check the address.")
+        return _fail(name, str(exc), wiring.IF_NOT_CREATED)
     except DeniedError as exc:
         remedy = (
             "Grant the role; a new one takes some minutes to arrive. With several identities name one by --client-id."

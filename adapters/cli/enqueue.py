@@ -59,7 +59,12 @@ def _enqueue(
         ),
     ] = None,
     create: Annotated[
-        bool, typer.Option("--create", help="On Azure, create the queue, its poison queue and the store if missing.")
+        bool,
+        typer.Option(
+            "--create",
+            help="Create the queue, its poison queue and the store where they are missing, on Azure too; may stand "
+            "without a message.",
+        ),
     ] = False,
     queue: options.Queue = None,
     store: options.Store = None,
@@ -71,14 +76,16 @@ def _enqueue(
 ) -> int:
     """Put messages on the queue; they never expire.
 
-    An embedded queue is created where it is missing; on Azure that takes --create, and a role that a worker need not
-    have. A put whose reply was lost may have been done: it is reported and not repeated, for two messages are two jobs.
+    No other command creates a queue or a store: an embedded one is created where it is missing; on Azure that takes
+    --create, and a role that a worker need not have. --create without a message creates, and puts nothing.
+
+    A put whose reply was lost may have been done: it is reported and not repeated, for two messages are two jobs.
     Keys of --json: queue, put, unknown (lost replies), rejected (not put), ids (in the order of the messages).
     """
     addresses = find_storage(queue, store, credential=credential, client_id=client_id)
     outcome = _Outcome(keep_ids=as_json)
     try:
-        bodies = Messages(texts or (), file, count).bodies()
+        bodies = Messages(texts or (), file, count, none_will_do=create).bodies()
         name = asyncio.run(_put_all(addresses, bodies, outcome, encoding=message_encoding, create=create))
     except KeyboardInterrupt:
         say(f"interrupted: {outcome.put} put, {outcome.unknown} unknown")

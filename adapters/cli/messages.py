@@ -24,15 +24,17 @@ class Messages:
         texts: given on the command line.
         file: one message a line, empty lines left out; `-` is standard input.
         count: put each so many times, `{n}` replaced by 1, 2, ...; without any message, the numbers alone.
+        none_will_do: whether there may be no message at all.
 
     Raises:
-        ConfigurationError: there is no message at all.
+        ConfigurationError: there is no message at all, and there must be one.
     """
 
-    def __init__(self, texts: Sequence[str], file: str | None, count: int | None) -> None:
-        if not texts and file is None and count is None:
-            raise ConfigurationError("TEXT", "there is no message", "Give one, or --file FILE, or --count N.")
-        self._texts = texts if texts or file is not None else ("{n}",)
+    def __init__(self, texts: Sequence[str], file: str | None, count: int | None, *, none_will_do: bool) -> None:
+        if not texts and file is None and count is None and not none_will_do:
+            remedy = "Give one, or --file FILE, or --count N; or --create alone, to put none."
+            raise ConfigurationError("TEXT", "there is no message", remedy)
+        self._texts = texts if texts or file is not None or count is None else ("{n}",)
         self._file = file
         self._count = count
 

@@ -63,6 +63,7 @@ def _prune(
 async def _remove(addresses: StorageAddresses, older_than: timedelta) -> tuple[str, int]:
     async with wiring.open_storage(addresses) as storage:
         assert storage.store is not None
+        await storage.check_embedded()
         with asking("--store", if_missing="Check the address."):
             pruned = await storage.store.prune(storage.queue.name, older_than=older_than, timeout_s=PRUNE_TIMEOUT_S)
         return storage.queue.name, pruned

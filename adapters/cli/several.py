@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -24,15 +25,16 @@ def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handlin
     def work(number: int, tell: Callable[[Receipt], None]) -> int:
         return run_worker(*each[number], handling, as_json=as_json, tell=tell)
 
-    def try_handling() -> int:
+    def try_settings() -> int:
         wiring.open_job_runner(handling)
+        asyncio.run(wiring.check_embedded(place.addresses))
         return 0
 
     with ExitStack() as locks:
         for one in each:
             locks.enter_context(only_this(*one))
         # A handler's module may start threads, and a process with threads must not fork: it is tried out elsewhere.
-        code = tried(try_handling)
+        code = tried(try_settings)
         if code:
             return code
         parent = Instances([own.instance for _, own in each], work)

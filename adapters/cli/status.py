@@ -13,7 +13,6 @@ from adapters.cli.output import show_json, show_table
 from adapters.cli.service import CALL_TIMEOUT_S, asking
 
 _EXAMPLE = "Example: spotfsm status --queue sqlite:///spotfsm.db#jobs --json"
-_IF_MISSING = "Check the address, or create it: `spotfsm enqueue` does, on Azure with --create."
 
 
 def register(app: typer.Typer) -> None:
@@ -53,13 +52,13 @@ def _status(
 
 async def _count(addresses: StorageAddresses) -> dict[str, str | int | None]:
     async with wiring.open_storage(addresses) as storage:
-        with asking("--queue", if_missing=_IF_MISSING):
+        with asking("--queue", if_missing=wiring.IF_NOT_CREATED):
             queued = await storage.queue.length(timeout_s=CALL_TIMEOUT_S)
             expiring = await storage.queue.expiring(timeout_s=CALL_TIMEOUT_S)
             poisoned = await storage.poison_queue.length(timeout_s=CALL_TIMEOUT_S)
         totals = None
         if storage.store is not None:
-            with asking("--store", if_missing=f"{_IF_MISSING} Use --store none to do without."):
+            with asking("--store", if_missing=f"{wiring.IF_NOT_CREATED} Use --store none to do without."):
                 totals = await storage.store.totals(storage.queue.name, timeout_s=CALL_TIMEOUT_S)
         return {
             "queue": storage.queue.name,

@@ -72,8 +72,8 @@ async def test_on_azure_nothing_is_created_without_being_told(azurite: Azurite) 
         await storage.fetch_token(timeout_s=TIMEOUT_S)
 
 
-async def test_a_worker_gets_every_port_and_its_file_created(tmp_path: Path) -> None:
-    """The embedded queue, its poison queue and its store are there when the worker begins."""
+async def test_a_worker_gets_every_port_and_creates_nothing(tmp_path: Path) -> None:
+    """The embedded queue, its poison queue and its store must be there; once they are, the worker has all it needs."""
 
     async def handle(_: Job) -> Json:
         return None
@@ -81,6 +81,11 @@ async def test_a_worker_gets_every_port_and_its_file_created(tmp_path: Path) -> 
     entries: list[tuple[str, dict[str, JsonScalar]]] = []
     journal = wiring.open_journal(tmp_path / "journal", lambda kind, fields: entries.append((kind, dict(fields))))
     addresses = find_storage(f"sqlite:///{tmp_path}/a.db", None)
+    with pytest.raises(ConfigurationError, match=r"^--queue: .*`spotfsm enqueue --create`"):
+        await wiring.check_embedded(addresses)
+    assert not (tmp_path / "a.db").exists()
+    async with wiring.open_storage(addresses) as storage:
+        await storage.create(on_azure=False)
     async with wiring.open_ports(
         addresses,
         imds=wiring.find_imds(None, addresses),
@@ -111,6 +116,7 @@ def test_imds_is_asked_for_a_queue_on_azure_only() -> None:
 WORK = """
 import sys
 from adapters.cli.main import run
+run(["enqueue", "--create"])
 code = run(["worker", "--handler", "jobs:handle", "--until-empty", "--journal", "journal"])
 heavy = {name.partition(".")[0] for name in sys.modules} & {"azure", "aiohttp", "httpx", "msal", "rich", "requests"}
 print(code, sorted(heavy))

@@ -24,12 +24,12 @@ def line_of(ended: Ended, name: str) -> str:
     return line
 
 
-def test_an_empty_directory_is_healthy(inside: Command, directory: Path) -> None:
-    """The embedded default needs nothing: its file comes with the first message, and doctor does not make it."""
-    ended = inside("doctor", "--json")
-    assert ended.code == 0
-    assert json.loads(ended.out)["healthy"] is True
-    assert verdicts(ended)["queue"] == "warn"
+def test_a_queue_that_nobody_created_fails(inside: Command, directory: Path) -> None:
+    """A worker would not start without it: the line says what creates it, and doctor does not."""
+    ended = inside("doctor")
+    assert ended.code == 1
+    assert line_of(ended, "queue").startswith("FAIL ")
+    assert "`spotfsm enqueue --create`" in line_of(ended, "queue")
     assert list(directory.iterdir()) == []
 
 
@@ -53,6 +53,7 @@ def test_the_twin_passes_for_imds(inside: Command, twin: str) -> None:
 
 def test_the_policy_delete_warns_of_local_files(inside: Command, twin: str) -> None:
     """A queue on the VM's own disk works, and goes with the VM: a warning with a remedy, no failure."""
+    inside("enqueue", "--create")
     TwinClient(twin).set_identity(eviction_policy="Delete")
     ended = inside("doctor", "--imds", twin, "--journal", "journal", "--json")
     disks = [check for check in json.loads(ended.out)["checks"] if check["name"] == "disks"]
@@ -74,6 +75,7 @@ def test_an_imds_that_fails_is_a_failure_with_a_remedy(inside: Command, twin: st
 
 def test_scheduled_events_that_are_slow_are_a_warning(inside: Command, twin: str) -> None:
     """The first call of a VM may take two minutes; the identity is there meanwhile."""
+    inside("enqueue", "--create")
     TwinClient(twin).fault("500", endpoint="scheduledevents")
     ended = inside("doctor", "--imds", twin)
     assert ended.code == 0

@@ -34,6 +34,18 @@ def test_each_argument_is_a_message(inside: Command) -> None:
     assert bodies() == ["a", "a", "b"]
 
 
+def test_a_worker_can_be_started_before_the_first_message(inside: Command, directory: Path) -> None:
+    """--create alone makes the queue and a store in another file, and puts nothing; what is there, it leaves alone."""
+    places = ("--queue", "sqlite:///a.db#films", "--store", "sqlite:///b.db")
+    for queued in (0, 1):
+        ended = inside("enqueue", "--create", "--json", *places)
+        assert (ended.code, json.loads(ended.out)["put"]) == (0, 0)
+        status = json.loads(inside("status", "--json", *places).out)
+        assert (status["queued"], status["completed"]) == (queued, 0)
+        inside("enqueue", "a", *places)
+    assert {path.name for path in directory.glob("*.db")} == {"a.db", "b.db"}
+
+
 def test_each_line_of_a_file_is_a_message(inside: Command, directory: Path) -> None:
     """Empty lines are none; blanks and the last line without an end are kept."""
     (directory / "lines").write_bytes("one\r\n\n two \nthrée".encode())

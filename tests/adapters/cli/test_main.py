@@ -78,7 +78,7 @@ MISUSES = [
     (("worker", "--handler", "jobs:nothing"), "--handler"),
     (("status", "--queue", "jobs"), "--queue"),
     (("status", "--queue", "sqlite:///missing/jobs.db"), "--queue"),
-    (("status",), "--queue"),
+    (("status", "--queue", "sqlite:///other.db"), "--queue"),
     (("status", "--queue", "https://account.blob.core.windows.net/jobs"), "--queue"),
     (("status", "--store", "sqlite:///a.db#x"), "--store"),
     (("enqueue",), "TEXT"),
@@ -102,6 +102,7 @@ def test_a_mistake_is_one_line_that_names_the_setting(
 ) -> None:
     """Exit code 2, and a line with the setting, the problem and what to do."""
     assert jobs
+    inside("enqueue", "--create")
     ended = inside(*arguments)
     assert ended.code == 2
     assert named in ended.error_line
@@ -120,12 +121,27 @@ def test_a_file_that_is_no_database_is_named(inside: Command, directory: Path, j
         assert (directory / name).read_bytes() == before
 
 
-def test_a_queue_that_nobody_created_is_unknown(inside: Command) -> None:
-    """A misspelt name is not an empty queue."""
+UNKNOWN = [
+    (("--queue", "sqlite:///a.db#flims"), "--queue"),
+    (("--queue", "sqlite:///b.db#films"), "--queue"),
+    (("--queue", "sqlite:///a.db#films", "--store", "sqlite:///typo.db"), "--store"),
+]
+
+
+@pytest.mark.parametrize("unknown", UNKNOWN, ids=["name", "file", "store"])
+@pytest.mark.parametrize("command", ["status", "prune", "worker", "worker --instances 2"])
+def test_what_nobody_created_is_unknown(
+    inside: Command, directory: Path, jobs: str, command: str, unknown: tuple[tuple[str, ...], str]
+) -> None:
+    """A misspelt address is not an empty queue or store: one line names the setting and what creates it."""
+    places, named = unknown
     inside("enqueue", "a", "--queue", "sqlite:///a.db#films")
-    ended = inside("status", "--queue", "sqlite:///a.db#flims")
+    working = ("--handler", f"{jobs}:handle", "--until-empty") if command.startswith("worker") else ()
+    ended = inside(*command.split(), *places, *working)
     assert ended.code == 2
-    assert ended.error_line.startswith("--queue: ")
+    assert ended.error_line.startswith(f"{named}: ")
+    assert "`spotfsm enqueue --create`" in ended.error_line or command == "prune"
+    assert {path.name for path in directory.glob("*.db")} == {"a.db"}
 
 
 def test_a_service_that_does_not_answer_is_no_misuse(inside: Command) -> None:

@@ -125,8 +125,11 @@ def test_a_notice_drains_and_a_withdrawn_one_brings_the_worker_back(
     assert "notice gone: Preempt" in err
 
 
-def test_a_vm_whose_disks_go_with_it_is_warned_of(start: Start, directory: Path, jobs: str, twin: str) -> None:
+def test_a_vm_whose_disks_go_with_it_is_warned_of(
+    start: Start, spotfsm: Command, directory: Path, jobs: str, twin: str
+) -> None:
     """Queue, store and journal lie on a disk that the policy Delete destroys: said on stderr and in the journal."""
+    spotfsm("enqueue", "--create")
     TwinClient(twin).set_identity(eviction_policy="Delete")
     worker = start("worker", "--handler", f"{jobs}:handle", "--imds", twin, "--journal", "journal", "--until-empty")
     _, err = worker.communicate(timeout=PATIENCE_S)
@@ -204,8 +207,9 @@ def test_failures_are_told_and_five_of_them_poison(spotfsm: Command, jobs: str) 
 
 
 @pytest.mark.parametrize("kind", ["silent", "500", "410", "torn"])
-def test_a_sick_imds_is_waited_for(start: Start, directory: Path, jobs: str, twin: str, kind: str) -> None:
+def test_a_sick_imds_is_waited_for(start: Start, spotfsm: Command, jobs: str, twin: str, kind: str) -> None:
     """An answer that is none is told in a line and asked for again; once IMDS answers, the worker works."""
+    spotfsm("enqueue", "--create")
     orders = TwinClient(twin)
     orders.fault(kind, endpoint="instance", count=1)
     worker = start("worker", "--handler", f"{jobs}:handle", "--imds", twin, "--journal", "journal", "--until-empty")
@@ -215,8 +219,11 @@ def test_a_sick_imds_is_waited_for(start: Start, directory: Path, jobs: str, twi
     assert "Traceback" not in err
 
 
-def test_a_second_ctrl_c_while_imds_is_silent_ends_the_worker(start: Start, directory: Path, jobs: str) -> None:
+def test_a_second_ctrl_c_while_imds_is_silent_ends_the_worker(
+    start: Start, spotfsm: Command, directory: Path, jobs: str
+) -> None:
     """A worker that waits for an IMDS that is not there can be stopped."""
+    spotfsm("enqueue", "--create")
     worker = start("worker", "--handler", f"{jobs}:handle", "--imds", "http://127.0.0.1:9", "--journal", "journal")
     wait_for('"call": "identity"', directory / "journal")
     worker.send_signal(signal.SIGINT)
