@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from adapters.dev.certificate import Certificate, make_certificate
 from adapters.host.journal_lines import Line
 from adapters.twin.client import TwinClient
 from adapters.twin.faults import Endpoint, FaultKind
-from adapters.twin.profile import VmProfile
+from adapters.twin.profile import VmProfile, token_reply
 from adapters.twin.running import twin_in_thread
 from adapters.twin.state import TwinState
 from adapters.twin.wire import RequestReport
@@ -107,6 +108,38 @@ def test_a_worker_runs_on_its_managed_identity(
     assert _at(tokens[1]) < received_at
     with pytest.raises(BlockingIOError):
         proxy.accept()
+
+
+def test_a_developers_machine_asks_its_own_tools(
+    secure_azurite: Azurite, certificate: Certificate, tmp_path: Path
+) -> None:
+    """With `--credential default` the SDK's chain is asked, here the Azure CLI, and no metadata service."""
+    token = token_reply(
+        SYSTEM_ASSIGNED, client_id="somebody", resource="https://storage.azure.com", now=datetime.now(UTC)
+    )
+    assert isinstance(token, dict)
+    answer = {"accessToken": token["access_token"], "expires_on": int(str(token["expires_on"]))}
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    az = tools / "az"
+    az.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/asked\necho '{json.dumps(answer)}'\n")
+    az.chmod(0o755)
+    cloud = Cloud(
+        directory=tmp_path,
+        storage=(
+            *("--queue", secure_azurite.queue_url("jobs-dev"), "--store", secure_azurite.blob_url("jobs-dev")),
+            *("--credential", "default"),
+        ),
+        environment={
+            "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential",
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "SSL_CERT_FILE": str(certificate.authority),
+        },
+    )
+    cloud.enqueue(1)
+    (asked,) = (tmp_path / "asked").read_text().splitlines()
+    assert "account get-access-token" in asked
+    assert "https://storage.azure.com" in asked
 
 
 def _completes(line: Line) -> bool:
