@@ -201,9 +201,11 @@ class Worker:
         if store is None:
             return facts
         me, timeout_s = place.identity, self._settings.call_timeout_s
-        before = await store.read_presence(me.vm_id, self._settings.instance, timeout_s=timeout_s)
-        if before is None:
-            before = await store.read_presence_named(me.name, self._settings.instance, timeout_s=timeout_s)
+        of_this_vm, of_this_name = await asyncio.gather(
+            store.read_presence(me.vm_id, self._settings.instance, timeout_s=timeout_s),
+            store.read_presence_named(me.name, self._settings.instance, timeout_s=timeout_s),
+        )
+        before = of_this_vm or of_this_name
         if before is not None:
             same_vm = before.vm_id == me.vm_id
             same_boot = same_vm and before.boot_id == me.boot_id
@@ -227,13 +229,17 @@ class Worker:
         while self._situation.is_in(AppState.WARMING_UP):
             facts = {AppFact.HEALTHY}
             timeout_s = self._settings.call_timeout_s
-            for queue in (self._ports.queue, self._ports.poison_queue):
-                try:
-                    await queue.length(timeout_s=timeout_s)
-                except PlatformError as exc:
-                    self._judge(exc, "--queue", "Create it with `spotfsm enqueue --create`, or check the address.")
-                    self._ports.journal.write("call_failed", {"call": f"length of {queue.name}", "text": str(exc)})
+            queues = (self._ports.queue, self._ports.poison_queue)
+            answers = await asyncio.gather(
+                *(queue.length(timeout_s=timeout_s) for queue in queues), return_exceptions=True
+            )
+            for queue, answer in zip(queues, answers, strict=True):
+                if isinstance(answer, PlatformError):
+                    self._judge(answer, "--queue", "Create it with `spotfsm enqueue --create`, or check the address.")
+                    self._ports.journal.write("call_failed", {"call": f"length of {queue.name}", "text": str(answer)})
                     facts.clear()
+                elif isinstance(answer, BaseException):
+                    raise answer
             if not self._situation.is_in(AppState.WARMING_UP):
                 return
             self._situation.fire(AppTrigger.START, facts)
