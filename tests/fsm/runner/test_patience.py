@@ -153,3 +153,28 @@ def test_a_notice_cuts_a_long_pause_short() -> None:
         await worker.kill()
 
     virtually(main)
+
+
+def test_a_lease_that_runs_out_during_a_pause_ends_it_all() -> None:
+    """A delivery that waited for a busy store until its lease was gone makes no call any more."""
+
+    async def main() -> None:
+        world = World(settings=replace(LONG_LEASE, visibility_timeout_s=20.0))
+        world.enqueue(1)
+        worker = world.start(for_a_minute)
+        await asyncio.sleep(3.3)
+        calls: list[str] = []
+
+        def trouble(call: str) -> Fault | None:
+            calls.append(call)
+            return busy(3600.0) if call.startswith("store.") else REQUEST_RESET
+
+        world.faults = trouble
+        await until(lambda: bool(world.rows("J16")), within_s=60.0)
+        calls.clear()
+        await asyncio.sleep(RETRY_AFTER_S_MAX + 5.0)
+        assert not {"store.read", "store.write", "queue.delete", "queue.renew"} & {*calls}
+        assert calls
+        await worker.kill()
+
+    virtually(main)
