@@ -9,7 +9,9 @@ source, guard or initial state, has a quadratic ``add_model``, and swallows erro
 * one undecorated model is driven through ``machine.events[trigger].trigger(model)``; ``add_model`` is not called;
 * no ``on_exception`` and no ``finalize_event`` is set: an error reaches the caller.
 
-The synchronous ``Machine`` decides; nothing is awaited here (``AsyncMachine`` swallows cancellation).
+The synchronous ``Machine`` decides; nothing is awaited here (``AsyncMachine`` swallows cancellation). What it decides
+depends on state, trigger and facts alone, all of closed sets, so that it is asked once and its answer is kept: a worker
+meets some thirty different questions, thousands of times a second.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Engine(Generic[StateT, TriggerT, FactT]):
     def __init__(self, table: Table[StateT, TriggerT, FactT]) -> None:
         self.table = table
         self._model = _Model(table.initial.value)
+        self._decided: dict[tuple[StateT, TriggerT, frozenset[FactT]], Row[StateT, TriggerT, FactT]] = {}
         self._rows = {row.id: row for row in table.rows}
         self._machine = Machine(
             model=None,
@@ -73,6 +76,14 @@ class Engine(Generic[StateT, TriggerT, FactT]):
         Raises:
             IllegalTransitionError: when no row decides it; nothing has changed.
         """
+        asked = (state, trigger, frozenset(facts))
+        row = self._decided.get(asked)
+        if row is None:
+            row = self._decided[asked] = self._decide(state, trigger, facts)
+        return row
+
+    def _decide(self, state: StateT, trigger: TriggerT, facts: Collection[FactT]) -> Row[StateT, TriggerT, FactT]:
+        """Have the machine decide."""
         model = self._model
         model.state, model.facts, model.row_id = state.value, facts, ""
         event = self._machine.events.get(trigger.value)
