@@ -72,7 +72,7 @@ class Contest:
 
 def throughput(plan: Plan, directory: Path) -> Iterator[Figure]:
     """Jobs a second through the worker, with and without a store, over the bare loops'."""
-    on_azurite = Contest(where="Azurite", fill=azurite_queue, loop="azure", against="bare SDK loop, as many at once")
+    on_azurite = Contest(where="Azurite", fill=azurite_queue, loop="azure", against="bare SDK loop")
     on_sqlite = Contest(
         where="SQLite", fill=partial(sqlite_queue, directory), loop="sqlite", against="bare loop, a delete a commit"
     )
