@@ -8,14 +8,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from fsm.application import APPLICATION
 from fsm.handler import Job, Json
+from fsm.job import JOB
 from fsm.journal import Line, parse_line
 from fsm.ports import JsonScalar
 from fsm.promises import Promise
+from fsm.record import Status
 from fsm.replay import CHECKS, post_mortems, replay
 from fsm.runner import WorkerSettings
-from tests.fsm.runner.world import World, until, virtually
+from fsm.table import FactT, StateT, Table, TriggerT
+from tests.fsm.runner.world import World, state_of, until, virtually
 
 ORIGIN = datetime(2026, 1, 1, tzinfo=UTC)
 LASTING = WorkerSettings(idle_poll_s_max=1.0, retry_pause_s=1.0)
@@ -335,3 +341,46 @@ def test_a_torn_line_leaves_the_one_behind_it() -> None:
 def test_what_is_no_line_is_none(text: str) -> None:
     """Whatever stands in a file, reading it raises nothing."""
     assert parse_line(text) is None
+
+
+def _after(table: Table[StateT, TriggerT, FactT], state: str, line: Line) -> str:
+    """Where the table leads from this state by the event of this line."""
+    facts = {table.facts(fact) for fact in line.text("facts").split(", ") if fact}
+    before = table.states(state)
+    return table.row_for(before, table.triggers(line.text("trigger")), facts).after(before)
+
+
+@given(moment_s=st.floats(0.1, 12.0), notice_s=st.sampled_from([0.0, 2.0, 30.0]), killed=st.booleans())
+@settings(max_examples=25)
+def test_replaying_a_journal_rebuilds_the_state(moment_s: float, notice_s: float, killed: bool) -> None:
+    """Whenever a worker is stopped or killed, its rows lead every machine to the state it was really in."""
+
+    async def handler(job: Job) -> Json:
+        for step in range(int(str(job.progress or 0)), 3):
+            await asyncio.sleep(1.0)
+            await job.checkpoint(step + 1)
+        return None
+
+    async def main() -> None:
+        world = World()
+        jobs = world.enqueue(20)
+        worker = world.start(handler, settings=LASTING)
+        await asyncio.sleep(moment_s)
+        world.vm.notify("e1", not_before=world.clock.now() + timedelta(seconds=notice_s))
+        await asyncio.sleep(0.0 if killed else 45.0)
+        rebuilt: dict[tuple[str, str, int], str] = {}
+        for line in _lines(world):
+            one = (line.machine, line.job, line.epoch)
+            if line.machine == APPLICATION.name:
+                rebuilt[one] = _after(APPLICATION, rebuilt.get(one, APPLICATION.initial), line)
+            elif line.machine == JOB.name:
+                rebuilt[one] = _after(JOB, rebuilt.get(one, JOB.initial), line)
+        assert rebuilt[APPLICATION.name, "", 0] == state_of(worker)
+        done = {job for (machine, job, _), state in rebuilt.items() if machine == JOB.name and state == "Completed"}
+        recorded = {
+            job for job in jobs if (kept := world.store.read("jobs", job)) and kept.record.status is Status.DONE
+        }
+        assert done == recorded
+        await worker.kill()
+
+    virtually(main)
