@@ -52,6 +52,7 @@ class Worker:
         self._deliveries: dict[Delivering, asyncio.Task[None]] = {}
         self._receiving: asyncio.Task[None] | None = None
         self._crash: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._identifying: asyncio.Timeout | None = None
         self._interrupts = 0
         self._denied_since_s: float | None = None
 
@@ -128,6 +129,8 @@ class Worker:
             self._interrupts += 1
         grace_s = STOP_AT_ONCE_S if self._interrupts > 1 else self._settings.stop_grace_s
         self._situation.request_stop(name, grace_s=grace_s)
+        if self._identifying is not None and not self._identifying.expired():
+            self._identifying.reschedule(asyncio.get_running_loop().time())
 
     async def _live(self, place: Workplace) -> None:
         """Go from state to state until the process may end."""
@@ -153,16 +156,11 @@ class Worker:
         """Ask instance metadata who this VM is; None if a stop came first."""
         started_s, attempt = self._clock.monotonic_s(), 0
         while self._situation.stop is None:
-            asking = asyncio.ensure_future(self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s))
             try:
-                while not asking.done() and self._situation.stop is None:
-                    changing = asyncio.ensure_future(self._situation.change())
-                    await asyncio.wait({asking, changing}, return_when=asyncio.FIRST_COMPLETED)
-                    changing.cancel()
-                if not asking.done():
-                    asking.cancel()
-                    return None
-                return asking.result()
+                async with asyncio.timeout(None) as self._identifying:
+                    return await self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s)
+            except TimeoutError:
+                return None
             except PlatformError as exc:
                 self._ports.journal.write("call_failed", {"call": "identity", "text": str(exc)})
                 if self._clock.monotonic_s() - started_s > IDENTITY_PATIENCE_S:
@@ -170,6 +168,8 @@ class Worker:
                     raise ConfigurationError("--imds", f"no answer from instance metadata ({exc})", remedy) from exc
                 attempt += 1
                 await self._pause(attempt)
+            finally:
+                self._identifying = None
         return None
 
     async def _recover(self, place: Workplace) -> None:
