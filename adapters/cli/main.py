@@ -12,6 +12,7 @@ import typer
 from adapters.cli.commands import COMMANDS
 from adapters.cli.failures import report
 from adapters.cli.output import show_help
+from adapters.host.imports import uncollected
 
 
 def main() -> NoReturn:
@@ -43,8 +44,9 @@ def build(arguments: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_group)
     called = arguments[0] if arguments else ""
-    for name in (called,) if called in COMMANDS else COMMANDS:
-        importlib.import_module(f"adapters.cli.{name}").register(app)
+    with uncollected():
+        for name in (called,) if called in COMMANDS else COMMANDS:
+            importlib.import_module(f"adapters.cli.{name}").register(app)
     return app
 
 

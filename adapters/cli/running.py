@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, redirect_stdout
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -18,6 +18,7 @@ from adapters.cli.exits import EXIT_FAILED
 from adapters.cli.failures import report
 from adapters.cli.output import counted, say, show_json, show_table
 from adapters.cli.watch import Watch
+from adapters.host.imports import uncollected
 from adapters.imds.turns import Turn
 from fsm.runner import Tally, Worker, WorkerSettings
 
@@ -137,9 +138,8 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
     journal = wiring.open_journal(journal_file, watch.observe)
 
     async def work() -> Tally:
-        async with (
-            watch.shown(),
-            wiring.open_ports(
+        async with watch.shown(), AsyncExitStack() as stack:
+            ports = wiring.open_ports(
                 place.addresses,
                 imds=place.imds,
                 boot_id_file=place.boot_id_file,
@@ -148,9 +148,10 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
                 journal_file=journal_file,
                 stop_grace_s=settings.stop_grace_s,
                 turn=place.turn,
-            ) as ports,
-        ):
-            worker = Worker(ports, settings)
+            )
+            with uncollected():  # the SDKs come in here
+                opened = await stack.enter_async_context(ports)
+            worker = Worker(opened, settings)
             watch.follow(lambda: worker.tally)
             return await worker.run()
 
