@@ -3,53 +3,24 @@
 from __future__ import annotations
 
 import sys
-import uuid
-from collections.abc import AsyncIterator, Awaitable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 from adapters import wiring
 from adapters.addresses import NONE, StorageAddresses
+from adapters.cli.findings import Finding, fail, misconfigured, ok, warn
+from adapters.cli.storage_checks import check_storage
 from adapters.host.disks import KeptFile, read_mounts, warnings
-from fsm.errors import ConfigurationError, DeniedError, LeaseLostError, MissingError, PlatformError, SpotfsmError
-from fsm.ports import VmIdentity, WorkQueue
-from fsm.record import Presence
+from fsm.errors import ConfigurationError, PlatformError
+from fsm.ports import VmIdentity
 
 IMDS_TIMEOUT_S = 5.0
-CALL_TIMEOUT_S = 30.0
-"""A first token may take half a minute."""
 PACKAGES = ("fsm", "adapters", "simulator")
 """Names under which somebody else's package may be installed as well."""
 DISTRIBUTION = "spotfsm"
-_NO_MESSAGE = "00000000-0000-4000-8000-000000000000"
-_NO_RECEIPT = "AgAAAAMAAAAAAAAAAAAAAAAAAAA="
-"""Of the form of a real one, and of no message: what is done with it is refused, which shows that it may be done."""
 _PYTHON_MIN = (3, 11)
-
-
-class Verdict(StrEnum):
-    """How a check came out."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What one check found; `text` and `remedy` are sentences, the first without its full stop."""
-
-    name: str
-    verdict: Verdict
-    text: str
-    remedy: str = ""
-
-    def report(self) -> dict[str, str]:
-        """The finding for programs."""
-        return {"name": self.name, "verdict": self.verdict.value, "text": self.text, "remedy": self.remedy}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +34,6 @@ class Examined:
     handler: str | None
 
 
-def _ok(name: str, text: str) -> Finding:
-    return Finding(name=name, verdict=Verdict.OK, text=text)
-
-
-def _warn(name: str, text: str, remedy: str) -> Finding:
-    return Finding(name=name, verdict=Verdict.WARN, text=text, remedy=remedy)
-
-
-def _fail(name: str, text: str, remedy: str) -> Finding:
-    return Finding(name=name, verdict=Verdict.FAIL, text=text, remedy=remedy)
-
-
-def _misconfigured(name: str, error: ConfigurationError) -> Finding:
-    return _fail(name, f"{error.setting}: {error.problem}", error.remedy)
-
-
 async def examine(examined: Examined) -> list[Finding]:
     """Run every check, one after the other."""
     findings = [*check_python(), *check_names(Path.cwd())]
@@ -87,7 +42,7 @@ async def examine(examined: Examined) -> list[Finding]:
     vm_findings, identity = await _check_vm(examined)
     findings += vm_findings
     findings += check_disks(examined, identity)
-    findings += [finding async for finding in _check_storage(examined.addresses, identity)]
+    findings += [finding async for finding in check_storage(examined.addresses, identity)]
     return findings
 
 
@@ -98,12 +53,12 @@ def check_python() -> Iterator[Finding]:
     """The interpreter, and whether it is the program's own."""
     version = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < _PYTHON_MIN:
-        yield _fail("python", f"Python {version} is too old", "Use 3.11 or newer.")
+        yield fail("python", f"Python {version} is too old", "Use 3.11 or newer.")
     elif sys.prefix == sys.base_prefix:
         remedy = "Install spotfsm into a virtual environment of its own."
-        yield _warn("python", f"Python {version} outside of a virtual environment", remedy)
+        yield warn("python", f"Python {version} outside of a virtual environment", remedy)
     else:
-        yield _ok("python", f"Python {version} in {sys.prefix}")
+        yield ok("python", f"Python {version} in {sys.prefix}")
 
 
 def check_names(directory: Path) -> Iterator[Finding]:
@@ -119,9 +74,9 @@ def check_names(directory: Path) -> Iterator[Finding]:
         if directory.resolve() != home and (local.is_dir() or local.with_suffix(".py").is_file()):
             clashes.append(f"{local} hides behind the package of the same name")
     for clash in clashes:
-        yield _fail("names", clash, "Use a virtual environment of its own, and other names for your modules.")
+        yield fail("names", clash, "Use a virtual environment of its own, and other names for your modules.")
     if not clashes:
-        yield _ok("names", "no other package is called " + ", ".join(PACKAGES))
+        yield ok("names", "no other package is called " + ", ".join(PACKAGES))
 
 
 def check_handler(handler: str) -> Finding:
@@ -129,8 +84,8 @@ def check_handler(handler: str) -> Finding:
     try:
         wiring.open_job_runner(wiring.Handling(handler=handler))
     except ConfigurationError as exc:
-        return _misconfigured("handler", exc)
-    return _ok("handler", f"{handler} can be imported")
+        return misconfigured("handler", exc)
+    return ok("handler", f"{handler} can be imported")
 
 
 def check_disks(examined: Examined, identity: VmIdentity | None) -> Iterator[Finding]:
@@ -139,16 +94,16 @@ def check_disks(examined: Examined, identity: VmIdentity | None) -> Iterator[Fin
     if examined.journal_file is not None:
         files.append(KeptFile(setting="--journal", path=examined.journal_file, holds="its lines"))
     if not files:
-        yield _ok("disks", "nothing is kept on this VM")
+        yield ok("disks", "nothing is kept on this VM")
     elif identity is None:
-        yield _warn("disks", "unknown: this VM's eviction policy could not be asked for", "See imds.")
+        yield warn("disks", "unknown: this VM's eviction policy could not be asked for", "See imds.")
     else:
         found = warnings(files, read_mounts(), identity)
         for warning in found:
-            yield _warn("disks", warning.text, warning.remedy)
+            yield warn("disks", warning.text, warning.remedy)
         if not found:
             policy = identity.eviction_policy or "none, as far as this machine knows"
-            yield _ok("disks", f"nothing is lost with this VM (eviction policy: {policy})")
+            yield ok("disks", f"nothing is lost with this VM (eviction policy: {policy})")
 
 
 # -- the VM -----------------------------------------------------------------------------------------------------------
@@ -162,9 +117,9 @@ async def _check_vm(examined: Examined) -> tuple[list[Finding], VmIdentity | Non
             identity = await vm.metadata.identity(timeout_s=IMDS_TIMEOUT_S)
             if examined.imds.lower() == NONE:
                 text = f"none: {identity.name} learns of an eviction only by being killed, which loses nothing"
-                return [_ok(name, text)], identity
+                return [ok(name, text)], identity
             findings = [
-                _ok(
+                ok(
                     name,
                     f"{examined.imds} says {identity.name}, priority {identity.priority or 'unknown'}, "
                     f"eviction policy {identity.eviction_policy or 'none'}",
@@ -172,113 +127,12 @@ async def _check_vm(examined: Examined) -> tuple[list[Finding], VmIdentity | Non
             ]
             try:
                 document = await vm.events.poll(timeout_s=IMDS_TIMEOUT_S)
-                findings.append(_ok("events", f"Scheduled Events answer; {len(document.events)} stand"))
+                findings.append(ok("events", f"Scheduled Events answer; {len(document.events)} stand"))
             except PlatformError as exc:
                 remedy = "Run doctor again: the first call of a VM may take two minutes."
-                findings.append(_warn("events", str(exc), remedy))
+                findings.append(warn("events", str(exc), remedy))
             return findings, identity
     except ConfigurationError as exc:
-        return [_misconfigured(name, exc)], None
+        return [misconfigured(name, exc)], None
     except PlatformError as exc:
-        return [_fail(name, str(exc), "Run it on the VM, or use --imds none off Azure.")], None
-
-
-# -- the queue and the store ------------------------------------------------------------------------------------------
-
-
-async def _check_storage(addresses: StorageAddresses, identity: VmIdentity | None) -> AsyncIterator[Finding]:
-    """Token, queues, store, and what may be done with them."""
-    async with AsyncExitStack() as stack:
-        try:
-            storage = await stack.enter_async_context(wiring.open_storage(addresses))
-        except ConfigurationError as exc:
-            yield _misconfigured("storage", exc)
-            return
-        except PlatformError as exc:
-            yield _fail("storage", str(exc), "Try again; another process may hold the file.")
-            return
-        if addresses.needs_token:
-            token = await _finding("token", storage.fetch_token(timeout_s=CALL_TIMEOUT_S), "Azure gave a token")
-            yield token
-            if token.verdict is not Verdict.OK:
-                return
-        queue = await _finding("queue", storage.queue.length(timeout_s=CALL_TIMEOUT_S), f"{storage.queue.name} answers")
-        yield queue
-        if queue.verdict is Verdict.OK:
-            yield await _check_permission("leases", _renewal(storage.queue), "leases can be renewed", _RENEW_REMEDY)
-            yield await _check_permission(
-                "deletes", _deletion(storage.queue), "messages can be deleted", _DELETE_REMEDY
-            )
-            yield await _check_lifetimes(storage.queue)
-        poison = storage.poison_queue
-        yield await _finding("poison queue", poison.length(timeout_s=CALL_TIMEOUT_S), f"{poison.name} answers")
-        if storage.store is None:
-            yield _warn("store", "none: see what that costs in the README", "Name one with --store.")
-            return
-        vm_id = "doctor" if identity is None else identity.vm_id
-        presence = Presence(vm_id=vm_id, vm_name=vm_id, boot_id="doctor", instance="doctor", process=str(uuid.uuid4()))
-        written = storage.store.write_presence(presence, timeout_s=CALL_TIMEOUT_S)
-        yield await _finding("store", written, "can be written")
-        counted = storage.store.totals(storage.queue.name, timeout_s=CALL_TIMEOUT_S)
-        yield await _finding("records", counted, "can be counted")
-
-
-async def _check_lifetimes(queue: WorkQueue) -> Finding:
-    """Whether somebody puts messages that the queue will drop; to look takes the right to read."""
-    name = "lifetimes"
-    try:
-        expiring = await queue.expiring(timeout_s=CALL_TIMEOUT_S)
-    except DeniedError as exc:
-        return _fail(name, str(exc), "Grant messages/read on the queue.")
-    except SpotfsmError as exc:
-        return _warn(name, f"cannot be told: {exc}", "Try again later.")
-    if expiring:
-        remedy = "Put messages with a time to live of -1, as `spotfsm enqueue` does."
-        return _warn(name, f"{expiring} of the first waiting messages will be dropped when their time is over", remedy)
-    return _ok(name, "no waiting message has a time to live")
-
-
-_RENEW_REMEDY = (
-    "Grant messages/write on the queue: the role Storage Queue Data Message Processor does not have it, "
-    "Storage Queue Data Contributor and the README's custom role do."
-)
-_DELETE_REMEDY = "Grant messages/process/action on the queue."
-
-
-async def _finding(name: str, call: Awaitable[object], text: str) -> Finding:
-    """Await a call, and say what came of it."""
-    try:
-        await call
-    except MissingError as exc:
-        return _fail(name, str(exc), wiring.IF_NOT_CREATED)
-    except DeniedError as exc:
-        remedy = (
-            "Grant the role; a new one takes some minutes to arrive. With several identities name one by --client-id."
-        )
-        return _fail(name, str(exc), remedy)
-    except ConfigurationError as exc:
-        return _misconfigured(name, exc)
-    except SpotfsmError as exc:
-        return _fail(name, str(exc), "Check the address, and try again later.")
-    return _ok(name, text)
-
-
-async def _check_permission(name: str, call: Awaitable[object], text: str, remedy: str) -> Finding:
-    """Try something on a message that does not exist: to be told so is to be allowed."""
-    try:
-        await call
-    except LeaseLostError:
-        return _ok(name, text)
-    except DeniedError as exc:
-        return _fail(name, str(exc), remedy)
-    except SpotfsmError as exc:
-        return _warn(name, f"cannot be told: {exc}", "Try again later.")
-    return _warn(name, "cannot be told: a message that does not exist was taken", "Check the address.")
-
-
-def _renewal(queue: WorkQueue) -> Awaitable[object]:
-    return queue.renew(_NO_MESSAGE, _NO_RECEIPT, visibility_timeout_s=60, timeout_s=CALL_TIMEOUT_S)
-
-
-def _deletion(queue: WorkQueue) -> Awaitable[object]:
-    return queue.delete(_NO_MESSAGE, _NO_RECEIPT, timeout_s=CALL_TIMEOUT_S)
+        return [fail(name, str(exc), "Run it on the VM, or use --imds none off Azure.")], None

@@ -13,8 +13,9 @@ import typer
 from adapters import wiring
 from adapters.addresses import Credential, find_storage
 from adapters.cli import options
-from adapters.cli.checks import Examined, Finding, Verdict, examine
+from adapters.cli.checks import Examined, examine
 from adapters.cli.exits import EXIT_FAILED
+from adapters.cli.findings import Finding, Verdict
 from adapters.cli.output import one_line, show_json
 
 _EXAMPLE = "Example: spotfsm doctor --queue https://ACCOUNT.queue.core.windows.net/jobs"

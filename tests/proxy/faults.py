@@ -43,6 +43,8 @@ class Kind(StrEnum):
     EXISTS_AFTER = "409 after the effect"
     CHANGED_BEFORE = "412 for the right version"
     CHANGED_AFTER = "412 after the effect"
+    DENIED = "403: no role permits it"
+    """Never drawn: a missing role is no weather."""
 
 
 AFTER = frozenset(
@@ -73,7 +75,7 @@ _ANYWHERE: Mapping[Kind, float] = {
 _LEASES: Mapping[Kind, float] = {Kind.STALE_BEFORE: 5, Kind.STALE_AFTER: 5}
 _CREATIONS: Mapping[Kind, float] = {Kind.EXISTS_BEFORE: 5, Kind.EXISTS_AFTER: 5}
 _CHANGES: Mapping[Kind, float] = {Kind.CHANGED_BEFORE: 4, Kind.CHANGED_AFTER: 4}
-_LEASE = re.compile(r"/messages/[0-9a-f-]{36}$")
+_LEASE = re.compile(r"/messages/[0-9a-f-]{36}(\?|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,7 @@ class Weather:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def strike(self, method: str, path: str, headers: Mapping[str, str]) -> Fault | None:
-        """The fault of this request, or None."""
+        """The fault of this request, or None; the path comes with its query."""
         with self._lock:
             self.requests += 1
             if not self.bad or self.random.random() >= SHARE:
@@ -140,6 +142,8 @@ class Weather:
                 return Fault(kind=kind, status=409, code="BlobAlreadyExists")
             case Kind.CHANGED_BEFORE | Kind.CHANGED_AFTER:
                 return Fault(kind=kind, status=412, code="ConditionNotMet")
+            case Kind.DENIED:
+                return Fault(kind=kind, status=403, code="AuthorizationPermissionMismatch")
             case _:
                 return Fault(kind=kind)
 

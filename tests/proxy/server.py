@@ -62,7 +62,7 @@ class FaultyProxy:
             headers=_end_to_end(request.headers),
             body=await request.read(),
         )
-        fault = self._weather.strike(request.method, request.path, request.headers)
+        fault = self._weather.strike(request.method, request.raw_path, request.headers)
         if fault is None:
             return _whole(await self._pass_on(asked))
         if fault.kind is Kind.LATE:

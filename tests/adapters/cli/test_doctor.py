@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from adapters.cli.checks import PACKAGES, Verdict, check_names, check_python
+from adapters.cli.checks import PACKAGES, check_names, check_python
+from adapters.cli.findings import Verdict
 from adapters.twin.client import TwinClient
 from tests.adapters.cli.conftest import Command, Ended
 from tests.azurite import Azurite

@@ -10,6 +10,7 @@ import pytest
 
 from adapters.cli.commands import COMMANDS
 from adapters.cli.config import SHARED
+from adapters.cli.permissions import NEEDS, Permission
 from tests.adapters.cli.conftest import Command
 from tests.adapters.cli.test_worker import RECEIPT_KEYS
 
@@ -85,3 +86,23 @@ def test_the_custom_role_is_json_that_may_renew() -> None:
     """The permission that the built-in role lacks is in it."""
     role = json.loads(block("json"))
     assert any(action.endswith("/messages/write") for action in role["DataActions"])
+
+
+def test_the_custom_role_is_what_a_worker_and_doctor_need() -> None:
+    """With it on both queues a worker works and doctor can look at everything, and there is nothing else in it."""
+    role = json.loads(block("json"))
+    needed = {*NEEDS["doctor"].queue, *NEEDS["doctor"].poison_queue, *NEEDS["worker"].queue}
+    assert {*role["Actions"], *role["DataActions"]} == {permission.full_name for permission in needed}
+    assert role["Actions"] == [Permission.COUNT_MESSAGES.full_name]
+
+
+def test_the_table_of_rights_is_what_commands_are_held_to() -> None:
+    """Command by command, as the tests that run them behind a guard have it."""
+    rows = re.findall(r"^\| `([a-z -]+)` \|(.*)\|(.*)\|(.*)\|$", section("On Azure"), re.MULTILINE)
+    told = {
+        command: [{Permission(name) for name in re.findall(r"`(.*?)`", cell)} for cell in cells]
+        for command, *cells in rows
+    }
+    assert told == {
+        command: [{*needs.queue}, {*needs.poison_queue}, {*needs.container}] for command, needs in NEEDS.items()
+    }
