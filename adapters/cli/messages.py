@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import stat
 import sys
@@ -27,13 +28,16 @@ class Messages:
         none_will_do: whether there may be no message at all.
 
     Raises:
-        ConfigurationError: there is no message at all, and there must be one.
+        ConfigurationError: there is no message at all, and there must be one; or no such file, which is found out
+            before anything is created.
     """
 
     def __init__(self, texts: Sequence[str], file: str | None, count: int | None, *, none_will_do: bool) -> None:
         if not texts and file is None and count is None and not none_will_do:
             remedy = "Give one, or --file FILE, or --count N; or --create alone, to put none."
             raise ConfigurationError("TEXT", "there is no message", remedy)
+        if file is not None and file != STDIN and not Path(file).exists():
+            raise _unreadable(file, os.strerror(errno.ENOENT))
         self._texts = texts if texts or file is not None or count is None else ("{n}",)
         self._file = file
         self._count = count
@@ -64,8 +68,7 @@ class Messages:
                 for line in self._file_lines():
                     yield line
         except OSError as exc:
-            problem = f"{self._file} cannot be read: {exc.strerror}"
-            raise ConfigurationError("--file", problem, "Name a file, or - for standard input.") from exc
+            raise _unreadable(self._file, exc.strerror) from exc
         except ValueError as exc:  # not UTF-8, or a line without an end
             problem = f"{self._file} is not lines of text ({exc})"
             raise ConfigurationError("--file", problem, "Write it in UTF-8; what came before was put.") from exc
@@ -74,6 +77,10 @@ class Messages:
         path = Path("/dev/stdin" if self._file == STDIN else str(self._file))
         with path.open(encoding="utf-8", newline="\n") as stream:
             yield from (text for line in stream if (text := line.rstrip("\r\n")))
+
+
+def _unreadable(file: str, reason: str | None) -> ConfigurationError:
+    return ConfigurationError("--file", f"{file} cannot be read: {reason}", "Name a file, or - for standard input.")
 
 
 async def _piped_lines() -> AsyncIterator[str]:

@@ -92,6 +92,14 @@ def test_what_the_queue_cannot_take_is_reported_and_the_rest_is_put(inside: Comm
     assert bodies() == ["a", "b"]
 
 
+def test_a_file_that_is_not_there_creates_no_queue(inside: Command, directory: Path) -> None:
+    """A mistyped name is one line, and leaves nothing behind."""
+    ended = inside("enqueue", "--file", "nowhere")
+    assert ended.code == 2
+    assert ended.error_line.startswith("--file: nowhere cannot be read: No such file or directory. ")
+    assert list(directory.iterdir()) == []
+
+
 def test_a_file_that_is_not_text_is_a_mistake(inside: Command, directory: Path) -> None:
     """A binary is no list of messages."""
     (directory / "binary").write_bytes(b"\xff\xfe\x00")
