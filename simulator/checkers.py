@@ -26,7 +26,7 @@ from simulator.journal import Entry
 from simulator.network import Fault
 from simulator.observing import Observer, Run, RunEnd
 from simulator.process import Ending, Process
-from simulator.workload import Workload
+from simulator.work import Work
 from simulator.world import World
 
 TERMINAL = (Status.DONE, Status.POISONED)
@@ -67,7 +67,7 @@ class Case:
     """
 
     world: World
-    workload: Workload
+    work: Work
     broken: Callable[[], None]
     violations: list[Violation] = field(default_factory=list)
 
@@ -129,7 +129,7 @@ class NothingLost(Checker):
 
     def finished(self, _now_s: float) -> None:
         left = sorted(self._put - self._deleted)
-        if left and self.case.workload.arrived and not self.case.violations:
+        if left and self.case.work.arrived and not self.case.violations:
             self.report(f"{len(left)} messages have no end, {left[0]} is one")
         for message_id in sorted(self._put & self._deleted):
             record = self.case.record(message_id) if self.case.world.stored else None
@@ -150,9 +150,9 @@ class NoEffectTwice(Checker):
         if before is not None and before.status in TERMINAL:
             self.report(f"the record of {message_id} was {before.status} and was written again, as {after.status}")
         if after.status is Status.DONE:
-            units = self.case.workload.tasks[message_id].units
-            if after.result != str(units):
-                self.report(f"{message_id} was recorded with {after.result} of {units} units of work")
+            result = self.case.work.result_of(message_id)
+            if result is not None and after.result != result:
+                self.report(f"{message_id} was recorded with {after.result}, and its whole work is {result}")
 
     def noted(self, entry: Entry) -> None:
         if entry.kind == "row" and entry.fields["row"] == "J21":
@@ -174,14 +174,14 @@ class ProgressNeverBack(Checker):
             self.report(f"{message_id}: epoch {after.epoch} wrote over epoch {before.epoch}")
         elif after.epoch == before.epoch and after.owner != before.owner:
             self.report(f"{message_id}: epoch {after.epoch} has two owners")
-        elif int(after.progress or 0) < int(before.progress or 0):
+        elif self.case.work.rank(message_id, after) < self.case.work.rank(message_id, before):
             self.report(f"{message_id}: progress {after.progress} wrote over {before.progress}")
 
     def run_saved(self, run: Run, units: int) -> None:
         if not self.case.world.stored:
             return
         record = self.case.record(run.job)
-        if record is None or int(record.progress or 0) < units:
+        if self.case.work.rank(run.job, record) < self.case.work.saved_rank(run, units):
             saved = None if record is None else record.progress
             self.report(f"{run.job}: checkpoint {units} was reported as saved, and {saved} is")
 

@@ -201,6 +201,16 @@ class Injector:
         self._choices: dict[str, tuple[tuple[float, MakeFault | None, str], ...]] = {}
         self.silent: set[str] = set()
 
+    @property
+    def plan(self) -> FaultPlan:
+        """The mix; another one may take its place at any time."""
+        return self._plan
+
+    @plan.setter
+    def plan(self, plan: FaultPlan) -> None:
+        self._plan = plan
+        self._choices.clear()
+
     def of_call(self, call: str, vm_name: str, die: Callable[[], None]) -> Fault | None:
         """What goes wrong with this call, if anything."""
         if self.silent and vm_name in self.silent and call.startswith("events."):

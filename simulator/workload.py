@@ -11,10 +11,11 @@ from random import Random
 
 from fsm.errors import Evicted, HandlerFailedError
 from fsm.ports import JobControl, JobInput, JobRunner
-from fsm.record import canonical
+from fsm.record import Record, canonical
 from simulator.observing import Run, RunEnd
 from simulator.process import Process
 from simulator.scenario import Length, WorkloadPlan
+from simulator.work import Rank, Work
 from simulator.world import World
 
 
@@ -55,27 +56,39 @@ class Task:
         return json.dumps([self.units, self.unit_s, self.every, self.poison])
 
 
-class Workload:
+class Workload(Work):
     """Puts the jobs on the queue, and makes the handlers that work them off.
 
     Attributes:
         tasks: by message id, what was put so far.
-        arrived: whether all are put.
     """
 
     def __init__(self, plan: WorkloadPlan, world: World) -> None:
         self.plan = plan
         self.tasks: dict[str, Task] = {}
-        self.arrived = False
+        self._arrived = False
         self._world = world
         self._random = world.random("workload")
         self._failing = world.random("failing")
+
+    @property
+    def arrived(self) -> bool:
+        return self._arrived
+
+    def result_of(self, job: str) -> str:
+        return canonical(self.tasks[job].units)
+
+    def rank(self, _job: str, record: Record | None) -> Rank:
+        return (0, 0 if record is None else int(record.progress or 0))
+
+    def saved_rank(self, _run: Run, units: int) -> Rank:
+        return (0, units)
 
     async def arrive(self, put: Callable[[str], str]) -> None:
         """Put every job at its time."""
         async for task in self._arrivals():
             self.tasks[put(task.text)] = task
-        self.arrived = True
+        self._arrived = True
 
     async def _arrivals(self) -> AsyncIterator[Task]:
         plan, random = self.plan, self._random
