@@ -17,6 +17,8 @@ from fsm.notices import EventsDocument
 from fsm.record import Presence, Record
 
 JsonScalar = str | int | float | bool | None
+PEEK_MAX = 32
+"""The most waiting messages that one look shows. [`fsm.sources.PEEK_MESSAGES`]"""
 
 
 # -- the queue -------------------------------------------------------------------------------------------------------
@@ -39,6 +41,19 @@ class Message:
     dequeue_count: int
     pop_receipt: str
     expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peeked:
+    """What a look at a queue showed.
+
+    Attributes:
+        waiting: messages that could be received at that moment; `PEEK_MAX` stands for that many or more.
+        expiring: those among them that have a time to live: the queue will drop them by itself.
+    """
+
+    waiting: int
+    expiring: int
 
 
 class WorkQueue(Protocol):
@@ -102,10 +117,11 @@ class WorkQueue(Protocol):
         """
 
     @abstractmethod
-    async def expiring(self, *, timeout_s: float) -> int:
-        """How many of the first 32 waiting messages have a time to live: the queue will drop them by itself.
+    async def peek(self, *, timeout_s: float) -> Peeked:
+        """Count the waiting messages, up to `PEEK_MAX` of them.
 
-        A look, not a lease: nothing is hidden, and no dequeue count rises.
+        A look, not a lease: nothing is hidden, and no dequeue count rises. What `length` cannot do, it does: it tells
+        what waits from what is leased.
 
         Raises:
             ReplyLostError, ThrottledError, DeniedError, MissingError.
@@ -133,10 +149,20 @@ class StoredRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTotals:
-    """How many records of one queue stand in each status."""
+    """How many records of one queue stand in each status.
+
+    Attributes:
+        running: claimed. A first delivery claims with its first checkpoint or its result, and is not seen before; a job
+            whose worker was killed is seen until it is received again.
+        released: handed back.
+        checkpointed: those of the released that have progress saved.
+        completed: done.
+        poisoned: given up.
+    """
 
     running: int
     released: int
+    checkpointed: int
     completed: int
     poisoned: int
 

@@ -71,6 +71,8 @@ QUEUE_LIMITS = Source(f"{_LEARN}/azure/storage/queues/scalability-targets")
 """64 KiB a message, 2,000 messages a second a queue."""
 GET_MESSAGES = Source(f"{_LEARN}/rest/api/storageservices/get-messages")
 """1 to 32 messages a call, visibility 1 s to 7 days, the dequeue count rises with each."""
+PEEK_MESSAGES = Source(f"{_LEARN}/rest/api/storageservices/peek-messages")
+"""Up to 32 messages that are visible, without hiding them or raising their dequeue counts."""
 UPDATE_MESSAGE = Source(f"{_LEARN}/rest/api/storageservices/update-message")
 """An update brings a new pop receipt, and only the newest works; visibility 0 shows the message at once."""
 QUEUE_SDK = Source("https://pypi.org/project/azure-storage-queue/12.18.1")

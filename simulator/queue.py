@@ -15,7 +15,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from fsm.errors import LeaseLostError, MessageRejectedError, MissingError
-from fsm.ports import Clock, Message, WorkQueue
+from fsm.ports import PEEK_MAX, Clock, Message, Peeked, WorkQueue
 from simulator.clock import SimulatedClock
 from simulator.network import Faults, no_faults, perform
 
@@ -125,11 +125,11 @@ class SimulatedQueueService:
         queue = self._queue(name)
         return sum(self._living(queue, message_id) is not None for message_id in list(queue.by_id))
 
-    def expiring(self, name: str) -> int:
+    def peek(self, name: str) -> Peeked:
         queue, now_us = self._queue(name), self._now_us()
         living = (self._living(queue, message_id) for message_id in list(queue.by_id))
-        waiting = [kept for kept in living if kept is not None and kept.visible_us <= now_us]
-        return sum(kept.expires_us is not None for kept in waiting[:32])
+        waiting = [kept for kept in living if kept is not None and kept.visible_us <= now_us][:PEEK_MAX]
+        return Peeked(waiting=len(waiting), expiring=sum(kept.expires_us is not None for kept in waiting))
 
     def _new_receipt(self) -> str:
         self._receipts += 1
@@ -208,8 +208,8 @@ class SimulatedQueue(WorkQueue):
     async def length(self, *, timeout_s: float) -> int:
         return await self._perform("length", lambda: self._service.length(self._name), timeout_s)
 
-    async def expiring(self, *, timeout_s: float) -> int:
-        return await self._perform("expiring", lambda: self._service.expiring(self._name), timeout_s)
+    async def peek(self, *, timeout_s: float) -> Peeked:
+        return await self._perform("peek", lambda: self._service.peek(self._name), timeout_s)
 
     async def create(self, *, timeout_s: float) -> None:
         await self._perform("create", lambda: self._service.create(self._name), timeout_s)

@@ -28,13 +28,14 @@ class _Kept:
     """A document as the service keeps it.
 
     Attributes:
-        status: beside the text, as an index would have it.
+        status: beside the text, as an index would have it; and so is `has_progress`.
         confirmed_us: when the delete of its message was confirmed, on the monotonic clock.
     """
 
     text: str
     version: str
     status: Status
+    has_progress: bool
     confirmed_us: int | None = None
 
 
@@ -82,7 +83,11 @@ class SimulatedStoreService:
         version = str(self._writes)
         confirmed_us = None if kept is None else kept.confirmed_us
         self._records[queue, message_id] = _Kept(
-            text=encode_record(record), version=version, status=record.status, confirmed_us=confirmed_us
+            text=encode_record(record),
+            version=version,
+            status=record.status,
+            has_progress=record.progress is not None,
+            confirmed_us=confirmed_us,
         )
         return version
 
@@ -131,10 +136,12 @@ class SimulatedStoreService:
 
     def totals(self, queue: str) -> RecordTotals:
         self._check_exists()
-        counted = Counter(kept.status for key, kept in self._records.items() if key[0] == queue)
+        own = [kept for key, kept in self._records.items() if key[0] == queue]
+        counted = Counter(kept.status for kept in own)
         return RecordTotals(
             running=counted[Status.OPEN],
             released=counted[Status.RELEASED],
+            checkpointed=sum(kept.has_progress for kept in own if kept.status is Status.RELEASED),
             completed=counted[Status.DONE],
             poisoned=counted[Status.POISONED],
         )

@@ -32,14 +32,13 @@ from adapters.azure.layout import is_id
 from adapters.azure.transport import API_VERSION, SharedTransport
 from fsm.errors import BadReplyError, MessageRejectedError
 from fsm.messages import MESSAGE_BYTES_MAX
-from fsm.ports import Message, WorkQueue
+from fsm.ports import PEEK_MAX, Message, Peeked, WorkQueue
 
 _NEVER_S = -1
 """A time to live that does not end."""
 _LEASE_S_MIN = 1
 """A receive must hide what it takes for a second at least; a renewal may hide it for none."""
 _LEASE_S_MAX = 7 * 24 * 60 * 60
-_PEEK_MAX = 32
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What XML 1.0 has no place for. [https://www.w3.org/TR/xml/#charsets, read 2026-11]"""
 
@@ -122,10 +121,11 @@ class AzureQueue(WorkQueue):
         properties = await answered(call, what=f"counting {self._name}", timeout_s=timeout_s)
         return told(properties.approximate_message_count, "a count")
 
-    async def expiring(self, *, timeout_s: float) -> int:
-        call = self._client.peek_messages(_PEEK_MAX, connection_timeout=timeout_s, read_timeout=timeout_s)
+    async def peek(self, *, timeout_s: float) -> Peeked:
+        call = self._client.peek_messages(PEEK_MAX, connection_timeout=timeout_s, read_timeout=timeout_s)
         waiting = await answered(call, what=f"peeking at {self._name}", timeout_s=timeout_s)
-        return sum(told(message.expires_on, "an expiry").year != MAXYEAR for message in waiting)
+        expiring = sum(told(message.expires_on, "an expiry").year != MAXYEAR for message in waiting)
+        return Peeked(waiting=len(waiting), expiring=expiring)
 
     async def create(self, *, timeout_s: float) -> None:
         await answered(self._create(timeout_s), what=f"creating queue {self._name}", timeout_s=timeout_s)

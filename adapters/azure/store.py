@@ -1,8 +1,8 @@
 """A blob container as the core's `JobStore`; see `adapters.azure.layout` for what lies where.
 
 * *A record* is written by a single PUT, conditional on the ETag that is its version (or on its absence): body and
-  status change together or not at all. The status is blob metadata as well, so that `totals` counts from a listing and
-  reads no blob.
+  status change together or not at all. The status, and whether there is progress, are blob metadata as well, so that
+  `totals` counts from a listing and reads no blob.
 * *Presences* are two blobs, because they are looked up by two keys. They are overwritten, and never pruned.
 * *Confirmations* lie apart from the records: a mark in each record would be one more write a job, and would race with
   the fence. One call makes one small blob, create-only and named by the hash of its ids: repeated after a lost reply,
@@ -52,6 +52,8 @@ SINGLE_PUT_BYTES_MAX = 64 * 1024 * 1024
 PRUNED_AT_ONCE_MAX = 16
 """Records that one prune has under way at the same time."""
 _STATUS = "status"
+_PROGRESS, _NONE, _SAVED = "progress", "none", "saved"
+_CHECKPOINTED = "released with progress"
 _TERMINAL = frozenset({Status.DONE, Status.POISONED})
 
 
@@ -107,7 +109,7 @@ class AzureStore(JobStore):
             condition = {"match_condition": MatchConditions.IfNotModified, "etag": expected}
         written = await self._container.get_blob_client(path).upload_blob(
             encode_record(record).encode(),
-            metadata={_STATUS: record.status.value},
+            metadata={_STATUS: record.status.value, _PROGRESS: _NONE if record.progress is None else _SAVED},
             overwrite=True,  # as far as the condition lets it
             **condition,
             connection_timeout=timeout_s,
@@ -122,6 +124,7 @@ class AzureStore(JobStore):
         return RecordTotals(
             running=counted[Status.OPEN],
             released=counted[Status.RELEASED],
+            checkpointed=counted[_CHECKPOINTED],
             completed=counted[Status.DONE],
             poisoned=counted[Status.POISONED],
         )
@@ -132,7 +135,10 @@ class AzureStore(JobStore):
         )
         counted: Counter[str] = Counter()
         async for blob in blobs:
-            counted[str(blob.metadata.get(_STATUS))] += 1
+            status = str(blob.metadata.get(_STATUS))
+            counted[status] += 1
+            if status == Status.RELEASED and blob.metadata.get(_PROGRESS) == _SAVED:
+                counted[_CHECKPOINTED] += 1
         return counted
 
     # -- presences ------------------------------------------------------------------------------------------------

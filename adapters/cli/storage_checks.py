@@ -103,7 +103,7 @@ async def _check_lifetimes(queue: WorkQueue) -> Finding:
     """Whether somebody puts messages that the queue will drop. To look takes a right that a worker does not need."""
     name = "lifetimes"
     try:
-        expiring = await queue.expiring(timeout_s=CALL_TIMEOUT_S)
+        expiring = (await queue.peek(timeout_s=CALL_TIMEOUT_S)).expiring
     except DeniedError as exc:
         return warn(name, f"cannot be told: {exc}", f"{_grant(Permission.LOOK_AT_MESSAGES)} A worker can do without.")
     except SpotfsmError as exc:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from adapters.sqlite import file
 from adapters.sqlite.database import Access, Database
 from fsm.errors import LeaseLostError, MessageRejectedError, MissingError
-from fsm.ports import Message, WorkQueue
+from fsm.ports import PEEK_MAX, Message, Peeked, WorkQueue
 
 TEXT_BYTES_MAX = 64 * 1024
 """A message's limit on Azure, kept here so that a job can move there.
@@ -42,6 +42,7 @@ _RENEW = """UPDATE messages SET visible_us = ?, receipt = receipt + 1
 _DELETE = "DELETE FROM messages WHERE number = ? AND receipt = ? AND message_id = ? AND queue = ?"
 _UUID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LENGTH = "SELECT count(*) FROM messages WHERE queue = ?"
+_PEEK = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE queue = ? AND visible_us <= ? LIMIT ?)"
 
 
 class SqliteQueue(WorkQueue):
@@ -131,14 +132,20 @@ class SqliteQueue(WorkQueue):
 
         return await self._database.run(work, access=Access.READ, timeout_s=timeout_s)
 
-    async def expiring(self, *, timeout_s: float) -> int:
-        """None: this queue has no time to live.
+    async def peek(self, *, timeout_s: float) -> Peeked:
+        """Count what waits; nothing in it expires: this queue has no time to live.
 
         Raises:
             ReplyLostError, ThrottledError, MissingError.
         """
-        await self._database.run(self._check_exists, access=Access.READ, timeout_s=timeout_s)
-        return 0
+
+        def work(connection: sqlite3.Connection) -> int:
+            self._check_exists(connection)
+            (waiting,) = connection.execute(_PEEK, (self._name, self._database.now_us(), PEEK_MAX)).fetchone()
+            assert isinstance(waiting, int)
+            return waiting
+
+        return Peeked(waiting=await self._database.run(work, access=Access.READ, timeout_s=timeout_s), expiring=0)
 
     async def create(self, *, timeout_s: float) -> None:
         def work(connection: sqlite3.Connection) -> None:

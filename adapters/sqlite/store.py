@@ -41,6 +41,8 @@ _UPDATE = """UPDATE records SET version = ?, status = ?, document = ?
 _CONFIRM = "UPDATE records SET confirmed_us = ? WHERE queue = ? AND message_id = ? AND confirmed_us IS NULL"
 _PRUNE = "DELETE FROM records WHERE queue = ? AND status IN (?, ?) AND confirmed_us <= ?"
 _TOTALS = "SELECT status, count(*) FROM records WHERE queue = ? GROUP BY status"
+_CHECKPOINTED = """SELECT count(*) FROM records
+    WHERE queue = ? AND status = ? AND json_type(document, '$.progress') IS NOT NULL"""
 _READ_PRESENCE = "SELECT document FROM presences WHERE key = ? AND vm = ? AND instance = ?"
 _WRITE_PRESENCE = "INSERT OR REPLACE INTO presences (key, vm, instance, document) VALUES (?, ?, ?, ?), (?, ?, ?, ?)"
 _BY_ID, _BY_NAME = "id", "name"
@@ -113,14 +115,16 @@ class SqliteStore(JobStore):
         return await self._database.run(work, access=Access.WRITE, timeout_s=timeout_s)
 
     async def totals(self, queue: str, *, timeout_s: float) -> RecordTotals:
-        def work(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+        def work(connection: sqlite3.Connection) -> tuple[dict[str, int], int]:
             rows: list[tuple[str, int]] = connection.execute(_TOTALS, (queue,)).fetchall()
-            return rows
+            (checkpointed,) = connection.execute(_CHECKPOINTED, (queue, Status.RELEASED.value)).fetchone()
+            return dict(rows), checkpointed
 
-        counted = dict(await self._database.run(work, access=Access.READ, timeout_s=timeout_s))
+        counted, checkpointed = await self._database.run(work, access=Access.READ, timeout_s=timeout_s)
         return RecordTotals(
             running=counted.get(Status.OPEN, 0),
             released=counted.get(Status.RELEASED, 0),
+            checkpointed=checkpointed,
             completed=counted.get(Status.DONE, 0),
             poisoned=counted.get(Status.POISONED, 0),
         )

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fsm.errors import LeaseLostError, MessageRejectedError, MissingError
-from fsm.ports import Message, WorkQueue
+from fsm.ports import PEEK_MAX, Message, WorkQueue
 from tests.contracts.worlds import TIMEOUT_S, QueueWorld
 
 TEXT_BYTES_MAX = 65_536
@@ -322,7 +322,22 @@ class TestTheQueueItself:
         await other_queue.create(timeout_s=TIMEOUT_S)
         assert (await receive_one(queue)).message_id == message_id
 
-    @pytest.mark.parametrize("call", ["receive", "renew", "release", "delete", "put", "length"])
+    async def test_a_look_counts_what_waits_and_not_what_is_leased(
+        self, queue: WorkQueue, other_queue: WorkQueue
+    ) -> None:
+        """A look tells waiting from leased up to 32 messages, and says 32 for any more."""
+        assert (await queue.peek(timeout_s=TIMEOUT_S)).waiting == 0
+        for _ in range(5):
+            await put(queue)
+        leased = await receive(queue, max_messages=2)
+        assert (await other_queue.peek(timeout_s=TIMEOUT_S)).waiting == 3
+        await renew(queue, leased[0], lease_s=0)
+        assert (await other_queue.peek(timeout_s=TIMEOUT_S)).waiting == 4
+        for _ in range(PEEK_MAX):
+            await put(queue)
+        assert (await other_queue.peek(timeout_s=TIMEOUT_S)).waiting == PEEK_MAX
+
+    @pytest.mark.parametrize("call", ["receive", "renew", "release", "delete", "put", "length", "peek"])
     async def test_a_queue_that_is_not_there_is_said(
         self, queue: WorkQueue, queue_world: QueueWorld, call: str
     ) -> None:
@@ -337,6 +352,7 @@ class TestTheQueueItself:
             "delete": lambda: delete(absent, message),
             "put": lambda: put(absent),
             "length": lambda: length(absent),
+            "peek": lambda: absent.peek(timeout_s=TIMEOUT_S),
         }
         for _ in range(2):
             with pytest.raises(MissingError):
@@ -349,7 +365,7 @@ class TestLifetimes:
     async def test_what_we_put_never_expires_and_a_look_changes_nothing(self, queue: WorkQueue) -> None:
         """None of our messages has a time to live, and a look neither hides a message nor counts as a receive."""
         await put(queue, "one")
-        assert await queue.expiring(timeout_s=TIMEOUT_S) == 0
+        assert (await queue.peek(timeout_s=TIMEOUT_S)).expiring == 0
         assert (await receive_one(queue)).dequeue_count == 1
 
 

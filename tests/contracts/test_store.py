@@ -293,7 +293,7 @@ class TestTotals:
     async def test_totals_count_each_status(self, store: JobStore, other_store: JobStore) -> None:
         """Totals count the records of one queue by status."""
         assert await store.totals(QUEUE, timeout_s=TIMEOUT_S) == RecordTotals(
-            running=0, released=0, completed=0, poisoned=0
+            running=0, released=0, checkpointed=0, completed=0, poisoned=0
         )
         many = {Status.OPEN: 1, Status.RELEASED: 2, Status.DONE: 3, Status.POISONED: 4}
         for status, number in many.items():
@@ -301,8 +301,22 @@ class TestTotals:
                 await write(store, new_id(), record(status))
         await write(store, new_id(), record(Status.DONE), queue="others")
         assert await other_store.totals(QUEUE, timeout_s=TIMEOUT_S) == RecordTotals(
-            running=1, released=2, completed=3, poisoned=4
+            running=1, released=2, checkpointed=0, completed=3, poisoned=4
         )
+
+    async def test_what_was_handed_back_with_progress_is_checkpointed(
+        self, store: JobStore, other_store: JobStore
+    ) -> None:
+        """Of the released records those with progress are counted apart, whatever the progress is; no others are."""
+        for status in Status:
+            await write(store, new_id(), record(status, progress="[1]"))
+        await write(store, new_id(), record(Status.RELEASED, progress="null"))
+        await write(store, new_id(), record(Status.RELEASED))
+        began = new_id()
+        version = await write(store, began, record(Status.OPEN, epoch=1))
+        await write(store, began, record(Status.RELEASED, epoch=1, progress="2"), expected=version)
+        totals = await other_store.totals(QUEUE, timeout_s=TIMEOUT_S)
+        assert (totals.released, totals.checkpointed, totals.running) == (4, 3, 1)
 
     async def test_a_record_counts_once_where_it_stands_now(self, store: JobStore) -> None:
         """A record that changed its status counts under the new one only."""
@@ -310,7 +324,7 @@ class TestTotals:
         version = await write(store, message_id, record(Status.OPEN))
         await write(store, message_id, record(Status.DONE), expected=version)
         assert await store.totals(QUEUE, timeout_s=TIMEOUT_S) == RecordTotals(
-            running=0, released=0, completed=1, poisoned=0
+            running=0, released=0, checkpointed=0, completed=1, poisoned=0
         )
 
 

@@ -7,6 +7,7 @@ import uuid
 from azure.storage.queue.aio import QueueClient
 
 from adapters.azure.connection import AzureConnection
+from fsm.ports import Peeked
 from tests.azurite import KEY, Azurite
 
 TIMEOUT_S = 10.0
@@ -21,8 +22,8 @@ async def test_messages_that_will_expire_are_seen(azurite: Azurite, connection: 
     async with QueueClient.from_queue_url(url, credential=KEY) as bare:
         await bare.send_message("theirs", time_to_live=600)
         await bare.send_message("theirs", time_to_live=600)
-    assert await queue.expiring(timeout_s=TIMEOUT_S) == 2
-    assert await queue.expiring(timeout_s=TIMEOUT_S) == 2
+    assert await queue.peek(timeout_s=TIMEOUT_S) == Peeked(waiting=3, expiring=2)
+    assert await queue.peek(timeout_s=TIMEOUT_S) == Peeked(waiting=3, expiring=2)
     received = await queue.receive(max_messages=32, visibility_timeout_s=30, timeout_s=TIMEOUT_S)
     assert sorted(message.expires_at is None for message in received) == [False, False, True]
     assert {message.dequeue_count for message in received} == {1}

@@ -57,10 +57,14 @@ def test_twenty_jobs_are_worked_to_the_end(spotfsm: Command, jobs: str) -> None:
     assert status == {
         "queue": "jobs",
         "queued": 0,
+        "waiting": 0,
+        "waiting_exact": True,
+        "leased": 0,
         "expiring": 0,
         "poisoned": 0,
         "running": 0,
         "released": 0,
+        "checkpointed": 0,
         "completed": 20,
         "poisoned_records": 0,
     }
