@@ -12,6 +12,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,12 +24,14 @@ from adapters.host.loop_runner import LoopRunner, import_function, load_handler
 from adapters.host.signals import SystemSignals
 from adapters.host.singleton import only_one, runtime_directory
 from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
-from fsm.errors import ConfigurationError, MissingError
+from fsm.errors import ConfigurationError, MissingError, SpotfsmError
 from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, WorkQueue
 
 if TYPE_CHECKING:
     from adapters.azure.address import Address as AzureAddress
     from adapters.azure.connection import AzureConnection
+    from adapters.azure.identity import Identity
+    from adapters.azure.planning.planner import Planner
     from adapters.sqlite import Database
     from fsm.runner import Ports
 
@@ -142,7 +145,8 @@ class _Opener:
         return self._databases[file]
 
     async def _azure(self) -> AzureConnection:
-        from adapters.azure.connection import AzureConnection, Identity
+        from adapters.azure.connection import AzureConnection
+        from adapters.azure.identity import Identity
 
         if self.azure is None:
             managed = self._addresses.credential is Credential.MANAGED_IDENTITY
@@ -161,6 +165,98 @@ async def check_embedded(addresses: StorageAddresses) -> None:
     """
     async with open_storage(addresses) as storage:
         await storage.check_embedded()
+
+
+# -- planning ----------------------------------------------------------------------------------------------------------
+
+
+class SignIn(StrEnum):
+    """Who asks Azure Resource Manager for a token."""
+
+    DEFAULT = "default"
+    MANAGED_IDENTITY = "managed-identity"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagementSettings:
+    """How Azure is asked about itself.
+
+    Attributes:
+        prices_url, arm_url: the services' roots; None for Azure's own.
+        subscription: its id; None for the only one there is.
+        client_id: which user-assigned identity, where the VM has several.
+        refresh: ask again what was asked less than an hour ago.
+    """
+
+    prices_url: str | None = None
+    arm_url: str | None = None
+    sign_in: SignIn = SignIn.DEFAULT
+    client_id: str | None = None
+    subscription: str | None = None
+    refresh: bool = False
+
+
+@asynccontextmanager
+async def open_planner(
+    settings: ManagementSettings,
+    *,
+    needs_credential: bool,
+    on_page: Callable[[str, int], None] | None = None,
+    on_wait: Callable[[str, float], None] | None = None,
+) -> AsyncIterator[Planner]:
+    """What knows of prices and sizes.
+
+    Args:
+        settings: as the user gave them.
+        needs_credential: whether nothing can be done without one.
+        on_page: told each page of the price list.
+        on_wait: told each pause before another try.
+
+    Raises:
+        ConfigurationError: an address is none; or nobody is signed in where somebody has to be.
+    """
+    from adapters.azure.planning.cache import Cache, cache_directory
+    from adapters.azure.planning.documents import Documents, checked_root, open_client
+    from adapters.azure.planning.graph import ResourceGraph
+    from adapters.azure.planning.planner import Management, Planner
+    from adapters.azure.planning.retail import RETAIL_URL, PriceList
+    from adapters.azure.planning.sizes import Subscription
+
+    prices_url = checked_root(settings.prices_url or RETAIL_URL, setting="--prices-url")
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_client())
+        management, unsigned, arm_url = None, "", ""
+        if settings.sign_in is not SignIn.NONE:
+            from adapters.azure.management import ARM_URL, ArmToken, refusal
+
+            arm_url = checked_root(settings.arm_url or ARM_URL, setting="--arm-url")
+            token = await stack.enter_async_context(ArmToken(_identity(settings.sign_in), client_id=settings.client_id))
+            documents = Documents(client, name="Azure Resource Manager", refusal=refusal, token=token, on_wait=on_wait)
+            subscription = settings.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID") or None
+            management = Management(
+                graph=ResourceGraph(documents, root=arm_url),
+                subscription=Subscription(documents, root=arm_url, subscription=subscription),
+            )
+            try:
+                await token()
+            except SpotfsmError as exc:
+                if needs_credential:
+                    raise
+                management, unsigned = None, f"no eviction rates, no price history, no quota: {exc}"
+        yield Planner(
+            prices=PriceList(client, root=prices_url, on_page=on_page, on_wait=on_wait),
+            management=management,
+            cache=Cache(cache_directory(os.environ), refresh=settings.refresh),
+            places=f"{prices_url} {arm_url}",
+            unsigned=unsigned,
+        )
+
+
+def _identity(sign_in: SignIn) -> Identity:
+    from adapters.azure.identity import Identity
+
+    return Identity.MANAGED if sign_in is SignIn.MANAGED_IDENTITY else Identity.DEVELOPER
 
 
 # -- the VM and the process --------------------------------------------------------------------------------------------

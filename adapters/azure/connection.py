@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import logging
 import ssl
-from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +25,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 
 from adapters.azure.address import EMULATED_ACCOUNT, Address, parse_address
 from adapters.azure.errors import answered
+from adapters.azure.identity import Identity, open_credential
 from adapters.azure.transport import SharedTransport, open_session
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ if TYPE_CHECKING:
 
 _EMULATED_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """[https://learn.microsoft.com/azure/storage/common/storage-use-azurite, read 2026-11]"""
-
-
-class Identity(StrEnum):
-    """Who asks Azure for tokens."""
-
-    MANAGED = "managed"
-    """The identity that was assigned to the VM."""
-    DEVELOPER = "developer"
-    """Whoever the SDK's chain finds: environment, Azure CLI, and so on. Slow, and not for a Spot VM."""
 
 
 class AzureConnection:
@@ -125,16 +116,9 @@ class AzureConnection:
         return self._token
 
     def _open_token(self) -> HeldToken:
-        from azure.identity.aio import DefaultAzureCredential, ManagedIdentityCredential
-
         from adapters.azure.tokens import HeldToken
 
-        match self._identity:
-            case Identity.MANAGED:
-                # A proxy in the environment must not see, and cannot answer, a request to the metadata service.
-                return HeldToken(ManagedIdentityCredential(client_id=self._client_id, use_env_settings=False))
-            case Identity.DEVELOPER:
-                return HeldToken(DefaultAzureCredential(managed_identity_client_id=self._client_id))
+        return HeldToken(open_credential(self._identity, self._client_id))
 
 
 def _keep_the_sdk_from_stderr() -> None:

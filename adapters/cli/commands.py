@@ -10,6 +10,8 @@ COMMANDS = (
     "simulate",
     "explore",
     "draw",
+    "sizes",
+    "prices",
     "doctor",
     "prune",
     "replay",

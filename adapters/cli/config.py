@@ -32,6 +32,10 @@ SHARED = frozenset(
         "journal",
         "instance",
         "message_encoding",
+        "subscription",
+        "region",
+        "arm_url",
+        "prices_url",
     }
 )
 """Settings that stand at the top of the file; a command ignores those it does not have."""

@@ -11,7 +11,10 @@ import pytest
 from adapters.cli.commands import COMMANDS
 from adapters.cli.config import SHARED
 from adapters.cli.permissions import NEEDS, Permission
+from tests.adapters.azure.planning.cloud import history_row, serve_cloud, sku
+from tests.adapters.azure.planning.price_rows import rows
 from tests.adapters.cli.conftest import Command
+from tests.adapters.cli.planning import asking
 from tests.adapters.cli.test_worker import RECEIPT_KEYS
 
 README = (Path(__file__).resolve().parents[3] / "README.md").read_text(encoding="utf-8")
@@ -80,6 +83,22 @@ def test_the_keys_of_status_and_enqueue_are_documented(inside: Command) -> None:
     assert keys("worker") == RECEIPT_KEYS
     doctor = json.loads(inside("doctor", "--json").out)
     assert keys("doctor") == doctor.keys() | doctor["checks"][0].keys()
+
+
+def test_the_keys_of_the_planning_commands_are_documented(inside: Command, directory: Path, twin: str) -> None:
+    """Every key of a report is in its row, and no other, but for the texts of an example."""
+    with serve_cloud() as cloud:
+        cloud.items = [*rows("Standard_D2s_v5", "eastus2", spot_price=0.01, price=0.1)]
+        cloud.skus = [sku("Standard_D2s_v5", "eastus2", 2, 8)]
+        cloud.usages = [{"name": {"value": "lowPriorityCores"}, "currentValue": 0, "limit": 3}]
+        cloud.histories = [history_row("Standard_D2s_v5", "eastus2", ("2026-11-01", 0.01))]
+        prices = json.loads(
+            asking(inside, cloud, twin, directory, "prices")("D2s_v5", "--region", "eastus2", "--json").out
+        )
+        sizes = json.loads(asking(inside, cloud, twin, directory, "sizes")("--region", "eastus2", "--json").out)
+    (quote,), (quota,) = prices["quotes"], prices["quota"]
+    assert keys("prices") == prices.keys() | quote.keys() | quote["history"][0].keys() | quota.keys()
+    assert keys("sizes") == sizes.keys() | sizes["sizes"][0].keys()
 
 
 def test_the_custom_role_is_json_that_may_renew() -> None:

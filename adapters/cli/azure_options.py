@@ -1,0 +1,66 @@
+"""Options of the commands that ask Azure about itself: prices, sizes, VMs."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+
+from adapters.cli.options import setting
+from adapters.wiring import SignIn
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.IGNORECASE)
+
+
+def size_name(value: str) -> str:
+    """A VM size, with the prefix that everybody leaves out."""
+    name = value.strip()
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{value!r:.60} is no VM size. Give one such as Standard_D2s_v5.")
+    return name if name.lower().startswith(("standard_", "basic_")) else f"Standard_{name}"
+
+
+def region_name(value: str) -> str:
+    """A region, as Azure writes it or as the portal shows it (`East US 2`)."""
+    name = "".join(value.split()).lower()
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"{value!r:.60} is no region. Give one such as eastus2.")
+    return name
+
+
+def region_names(value: str) -> str:
+    """Several regions, with commas between them; each once."""
+    return ",".join(dict.fromkeys(region_name(part) for part in value.split(",")))
+
+
+SignInOption = Annotated[
+    SignIn,
+    setting(
+        "--credential",
+        "Who asks Azure for tokens: default, the SDK's chain (Azure CLI and more); managed-identity, the VM's own; or "
+        "none.",
+        metavar="NAME",
+    ),
+]
+ClientId = Annotated[
+    str | None,
+    setting("--client-id", "Which user-assigned managed identity, where the VM has several.", metavar="ID"),
+]
+Subscription = Annotated[
+    str | None,
+    setting(
+        "--subscription",
+        "The subscription's id; AZURE_SUBSCRIPTION_ID, or the only one there is, by default.",
+        metavar="ID",
+    ),
+]
+PricesUrl = Annotated[
+    str | None,
+    setting("--prices-url", "The price list; https://prices.azure.com by default.", metavar="URL"),
+]
+ArmUrl = Annotated[
+    str | None,
+    setting("--arm-url", "Azure Resource Manager; https://management.azure.com by default.", metavar="URL"),
+]
+Refresh = Annotated[bool, typer.Option("--refresh", help="Ask again what was asked less than an hour ago.")]
