@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -25,7 +26,7 @@ from adapters.host.signals import SystemSignals
 from adapters.host.singleton import only_one, runtime_directory
 from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
 from fsm.errors import ConfigurationError, MissingError, SpotfsmError
-from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, WorkQueue
+from fsm.ports import InstanceMetadata, JobRunner, JobStore, Journal, JsonScalar, ScheduledEvents, VmControl, WorkQueue
 
 if TYPE_CHECKING:
     from adapters.azure.address import Address as AzureAddress
@@ -187,6 +188,7 @@ class ManagementSettings:
         subscription: its id; None for the only one there is.
         client_id: which user-assigned identity, where the VM has several.
         refresh: ask again what was asked less than an hour ago.
+        fall_back: take older answers where a service does not answer.
     """
 
     prices_url: str | None = None
@@ -195,6 +197,7 @@ class ManagementSettings:
     client_id: str | None = None
     subscription: str | None = None
     refresh: bool = False
+    fall_back: bool = True
 
 
 @asynccontextmanager
@@ -223,6 +226,8 @@ async def open_planner(
     from adapters.azure.planning.retail import RETAIL_URL, PriceList
     from adapters.azure.planning.sizes import Subscription
 
+    if needs_credential and settings.sign_in is SignIn.NONE:
+        raise ConfigurationError("--credential", "nothing of this can be asked without one", "Sign in: `az login`.")
     prices_url = checked_root(settings.prices_url or RETAIL_URL, setting="--prices-url")
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client())
@@ -235,6 +240,8 @@ async def open_planner(
             documents = Documents(client, name="Azure Resource Manager", refusal=refusal, token=token, on_wait=on_wait)
             subscription = settings.subscription or os.environ.get("AZURE_SUBSCRIPTION_ID") or None
             management = Management(
+                token=token,
+                root=arm_url,
                 graph=ResourceGraph(documents, root=arm_url),
                 subscription=Subscription(documents, root=arm_url, subscription=subscription),
             )
@@ -247,10 +254,41 @@ async def open_planner(
         yield Planner(
             prices=PriceList(client, root=prices_url, on_page=on_page, on_wait=on_wait),
             management=management,
-            cache=Cache(cache_directory(os.environ), refresh=settings.refresh),
+            cache=Cache(cache_directory(os.environ), refresh=settings.refresh, fall_back=settings.fall_back),
             places=f"{prices_url} {arm_url}",
             unsigned=unsigned,
         )
+
+
+@asynccontextmanager
+async def open_operator(
+    settings: ManagementSettings,
+    *,
+    resource_group: str,
+    name: str,
+    on_wait: Callable[[str, float], None] | None = None,
+) -> AsyncIterator[tuple[VmControl, Planner]]:
+    """What operates one VM, and what knows the price of its size.
+
+    Raises:
+        ConfigurationError: the compute SDK is not installed; or as `open_planner` does.
+    """
+    if find_spec("azure.mgmt") is None or find_spec("azure.mgmt.compute") is None:
+        remedy = "Install it: pip install 'spotfsm[azure-vm]'."
+        raise ConfigurationError("vm", "the compute SDK is not installed", remedy)
+    from adapters.azure.vm_control import AzureVmControl
+
+    async with open_planner(settings, needs_credential=True, on_wait=on_wait) as planner:
+        management = planner.management
+        assert management is not None, "nobody is signed in"
+        async with AzureVmControl(
+            management.token,
+            root=management.root,
+            subscription=await management.subscription.id(),
+            resource_group=resource_group,
+            name=name,
+        ) as control:
+            yield control, planner
 
 
 def _identity(sign_in: SignIn) -> Identity:

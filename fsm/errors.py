@@ -11,7 +11,8 @@
     │   ├── ReplyLostError       no usable reply: the effect may or may not have happened
     │   ├── ThrottledError       429 or 503: refused for now, with the time to wait where it is known
     │   ├── DeniedError          401 or 403: a role is missing, or has not arrived yet
-    │   ├── MissingError         the queue, container or file is not there
+    │   ├── MissingError         the queue, container, file or VM is not there
+    │   ├── RefusedError         Azure will not do this with the VM: for its price, for capacity, for quota
     │   └── BadReplyError        a reply that is not of the documented shape
     ├── RaceLostError            somebody else was faster; never tried again
     │   ├── LeaseLostError       the message is gone or its pop receipt is stale
@@ -23,6 +24,8 @@
 """
 
 from __future__ import annotations
+
+from enum import StrEnum
 
 
 class SpotfsmError(Exception):
@@ -100,7 +103,34 @@ class DeniedError(PlatformError):
 
 
 class MissingError(PlatformError):
-    """The queue, the container or the file does not exist."""
+    """The queue, the container, the file or the VM does not exist."""
+
+
+class RefusalCause(StrEnum):
+    """Why Azure will not do something with a VM; each wants another answer."""
+
+    PRICE = "price"
+    """The max price is below the current one: raise it, or wait until the price falls."""
+    CAPACITY = "capacity"
+    """There is no room for this size here: try again later, or another size or place."""
+    QUOTA = "quota"
+    """The subscription's limit is reached: ask for more, or free some; waiting does not help."""
+    OTHER = "other"
+
+
+class RefusedError(PlatformError):
+    """Azure refused what was asked of a VM; nothing has changed.
+
+    Args:
+        message: what was asked, and what Azure said.
+        cause: what kind of refusal it is.
+        code: Azure's own word for it, or an empty text.
+    """
+
+    def __init__(self, message: str, *, cause: RefusalCause, code: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
+        self.code = code
 
 
 class BadReplyError(PlatformError):

@@ -11,10 +11,12 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Protocol
 
 from fsm.notices import EventsDocument
 from fsm.record import Presence, Record
+from fsm.spot_vm import Terms, VmState
 
 JsonScalar = str | int | float | bool | None
 PEEK_MAX = 32
@@ -298,6 +300,73 @@ class ScheduledEvents(Protocol):
 
         Raises:
             ReplyLostError, ThrottledError, BadReplyError.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmView:
+    """A Spot VM as its operator sees it from outside.
+
+    Attributes:
+        state: the state of the Spot VM table that this is.
+        power: the platform's own word, such as `running`, `stopped` (shut down inside, allocated and paid all the same)
+            or `deallocating`.
+        priority: "Spot", "Regular", "" where it is not told, or a newer value.
+        terms: what was agreed to; None for a VM that is not Spot.
+        provisioning: what became of the last change, such as `succeeded` or `failed/SkuNotAvailable`.
+        os: `linux`, `windows`, or "" where it is not told.
+    """
+
+    state: VmState
+    power: str
+    priority: str
+    terms: Terms | None
+    size: str = ""
+    region: str = ""
+    zone: str = ""
+    provisioning: str = ""
+    os: str = ""
+
+
+class VmControl(Protocol):
+    """What an operator may ask of one Spot VM, from outside of it.
+
+    Every change is idempotent and waited for, but for an eviction. What is asked here is not checked against the Spot
+    VM table first (see `fsm.orders`): what the platform refuses is raised, and has changed nothing.
+    """
+
+    @abstractmethod
+    async def look(self, *, timeout_s: float) -> VmView:
+        """The VM as it is. One that never was, or is no more, is absent: no error.
+
+        Raises:
+            ReplyLostError, ThrottledError, DeniedError, BadReplyError.
+        """
+
+    @abstractmethod
+    async def start(self, *, timeout_s: float) -> None:
+        """Allocate and start; returns when it runs.
+
+        Raises:
+            RefusedError: for the price, for capacity, for quota.
+            MissingError: there is no such VM.
+            ReplyLostError: not known to be done in time; it may go on.
+            ThrottledError, DeniedError.
+        """
+
+    @abstractmethod
+    async def deallocate(self, *, timeout_s: float) -> None:
+        """Stop, and give the compute back; returns when it is. The disks stay. Raises as `start` does."""
+
+    @abstractmethod
+    async def reprice(self, max_price_usd_per_h: Decimal, *, timeout_s: float) -> None:
+        """Change the max price, which has to be one that `Terms` takes. Raises as `start` does."""
+
+    @abstractmethod
+    async def simulate_eviction(self, *, timeout_s: float) -> None:
+        """Have the VM evicted, as its policy says: really. Returns when that is accepted; it goes minutes later.
+
+        Raises as `start` does.
         """
 
 

@@ -15,7 +15,6 @@ private cloud's own authority needs nothing else.
 
 from __future__ import annotations
 
-import logging
 import ssl
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -25,7 +24,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 
 from adapters.azure.address import EMULATED_ACCOUNT, Address, parse_address
 from adapters.azure.errors import answered
-from adapters.azure.identity import Identity, open_credential
+from adapters.azure.identity import Identity, keep_the_sdk_from_stderr, open_credential
 from adapters.azure.transport import SharedTransport, open_session
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ class AzureConnection:
         self._token: HeldToken | None = None
 
     async def __aenter__(self) -> Self:
-        _keep_the_sdk_from_stderr()
+        keep_the_sdk_from_stderr()
         self._session = open_session(trust=self._trust)
         return self
 
@@ -119,13 +118,3 @@ class AzureConnection:
         from adapters.azure.tokens import HeldToken
 
         return HeldToken(open_credential(self._identity, self._client_id))
-
-
-def _keep_the_sdk_from_stderr() -> None:
-    """The SDK logs tracebacks of replies it cannot parse; without a handler Python shows them to the user.
-
-    Whoever configures logging still gets them.
-    """
-    logger = logging.getLogger("azure")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())

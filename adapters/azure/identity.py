@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -33,3 +34,13 @@ def open_credential(identity: Identity, client_id: str | None) -> AsyncTokenCred
             return ManagedIdentityCredential(client_id=client_id, use_env_settings=False)
         case Identity.DEVELOPER:
             return DefaultAzureCredential(managed_identity_client_id=client_id)
+
+
+def keep_the_sdk_from_stderr() -> None:
+    """The SDK logs what it raises as well, with tracebacks; without a handler Python shows them to the user.
+
+    Whoever configures logging still gets them.
+    """
+    logger = logging.getLogger("azure")
+    if not logger.handlers:
+        logger.addHandler(logging.NullHandler())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Self
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-from adapters.azure.identity import Identity, open_credential
+from adapters.azure.identity import Identity, keep_the_sdk_from_stderr, open_credential
 from fsm.errors import ConfigurationError, PlatformError, ReplyLostError, SpotfsmError, ThrottledError
 
 if TYPE_CHECKING:
@@ -107,7 +107,8 @@ def meaning(status: int | None, fault: Fault) -> SpotfsmError:
         return ConfigurationError(_TOKEN.setting, f"{_TOKEN.problem} ({fault.code or status})", _TOKEN.remedy)
     if status == 403:
         return _forbidden(fault)
-    text = f"Azure refuses: {fault.code or 'no code'} ({status}): {' '.join(fault.message.split()) or 'no text'}"
+    replied = f" ({status})" if status is not None and status >= 300 else ""  # or else an operation told of it
+    text = f"Azure refuses: {fault.code or 'no code'}{replied}: {' '.join(fault.message.split()) or 'no text'}"
     if status in {429, 503}:
         return ThrottledError(text)
     return PlatformError(text)
@@ -139,6 +140,7 @@ class ArmToken:
         self._one_at_a_time = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
+        keep_the_sdk_from_stderr()
         self._credential = open_credential(self._identity, self._client_id)
         return self
 

@@ -12,6 +12,7 @@ COMMANDS = (
     "draw",
     "sizes",
     "prices",
+    "vm",
     "doctor",
     "prune",
     "replay",

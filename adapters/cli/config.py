@@ -34,6 +34,7 @@ SHARED = frozenset(
         "message_encoding",
         "subscription",
         "region",
+        "resource_group",
         "arm_url",
         "prices_url",
     }
@@ -52,7 +53,7 @@ def read_config(context: typer.Context, file: Path | None) -> Path | None:
         return None
     path = file or DEFAULT_FILE
     document = _document(path)
-    command = context.info_name or ""
+    command = _command(context)
     known = {parameter.name for parameter in context.command.params if getattr(parameter, "envvar", None)} - {"_config"}
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
     shared = {name: value for name, value in document.items() if name not in tables}
@@ -63,6 +64,12 @@ def read_config(context: typer.Context, file: Path | None) -> Path | None:
     found = {**{name: value for name, value in shared.items() if _key(name) in known}, **own}
     context.default_map = {_key(name): _value(path, name, value) for name, value in found.items()}
     return path
+
+
+def _command(context: typer.Context) -> str:
+    """The command's name; of one in a group, the group's."""
+    name = context.info_name or ""
+    return name if name in COMMANDS or context.parent is None else context.parent.info_name or ""
 
 
 def _document(path: Path) -> Mapping[str, object]:

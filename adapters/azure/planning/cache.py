@@ -44,14 +44,21 @@ class Cache:
     Args:
         directory: made when it is first needed; nothing is kept if it cannot be.
         refresh: ask again, whatever is kept.
+        fall_back: give what is kept where the service does not answer.
         now: the wall clock.
     """
 
     def __init__(
-        self, directory: Path, *, refresh: bool = False, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        directory: Path,
+        *,
+        refresh: bool = False,
+        fall_back: bool = True,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._directory = directory
         self._refresh = refresh
+        self._fall_back = fall_back
         self._now = now
 
     async def through(self, key: str, fetch: Callable[[], Awaitable[JsonObject]]) -> Kept:
@@ -66,7 +73,7 @@ class Cache:
         try:
             document = await fetch()
         except PlatformError as exc:
-            if kept is None:
+            if kept is None or not self._fall_back:
                 raise
             return Kept(document=kept.document, at=kept.at, failure=str(exc))
         at = self._now()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from adapters.azure.planning.cache import Cache, Kept
 from adapters.azure.planning.documents import JsonObject, as_list, as_object, as_text
@@ -21,14 +22,24 @@ from adapters.azure.planning.retail import Os, PriceList, Tariff, prices_of
 from adapters.azure.planning.sizes import Size, SpotQuota, Subscription, Unfit, read_sizes, unfit_by_name
 from fsm.errors import BadReplyError, ConfigurationError, MissingError, SpotfsmError
 
+if TYPE_CHECKING:
+    from adapters.azure.management import ArmToken
+
 _DISAGREEMENT = Decimal("0.1")
 """Two sources of one price that differ by more than this share are worth a note."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Management:
-    """What wants a credential."""
+    """What wants a credential.
 
+    Attributes:
+        token: for Azure Resource Manager.
+        root: its address.
+    """
+
+    token: ArmToken
+    root: str
     graph: ResourceGraph
     subscription: Subscription
 

@@ -155,10 +155,11 @@ def test_a_subscription_that_is_none_is_named(sizes: Ask) -> None:
     assert ended.error_line.startswith("--subscription: Azure knows no such subscription (SubscriptionNotFound). `az")
 
 
-def test_nobody_signed_in_is_one_line(inside: Command, cloud: Cloud, directory: Path) -> None:
-    """Sizes need a login: the line says how to have one."""
+@pytest.mark.processes
+def test_nobody_signed_in_is_one_line(spotfsm: Command, cloud: Cloud, directory: Path) -> None:
+    """Sizes need a login: the line says how to have one, and the SDK adds nothing of its own."""
     environment = {"XDG_CACHE_HOME": str(directory), "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential"}
-    ended = inside("sizes", "--region", REGION, "--arm-url", cloud.url, "--prices-url", cloud.url, env=environment)
+    ended = spotfsm("sizes", "--region", REGION, "--arm-url", cloud.url, "--prices-url", cloud.url, env=environment)
     assert ended.code == 2
     assert ended.error_line == (
         "--credential: nobody is signed in to Azure. Run `az login`, or name another --credential."

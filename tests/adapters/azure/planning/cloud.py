@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Protocol
 from urllib.parse import parse_qs, quote, urlsplit
 
 from tests.adapters.azure.planning.price_rows import Row
@@ -16,6 +17,16 @@ from tests.adapters.azure.planning.price_rows import Row
 SUBSCRIPTION = "5a0c4b7e-0000-4000-8000-000000000001"
 _CLAUSE = re.compile(r"(?P<name>\w+) eq '(?P<value>[^']*)'")
 _COLUMNS = {"priceType": "type"}
+
+
+Reply = tuple[int, object, Mapping[str, str]]
+"""Status, document and headers."""
+
+
+class Service(Protocol):
+    """Answers some requests, and none of the others."""
+
+    def answer(self, method: str, path: str, body: Mapping[str, object]) -> Reply | None: ...
 
 
 @dataclass
@@ -28,6 +39,8 @@ class Refusal:
     path: str = "/"
     """Which paths: those that hold this."""
     times: int = 1_000_000
+    method: str = ""
+    """Of all methods, unless one is named."""
 
 
 @dataclass
@@ -43,6 +56,7 @@ class Cloud:
         asked: method, path and query of each request.
         bodies: what was posted.
         tokens: what requests to Resource Manager brought.
+        more: services of a subscription that are asked first.
     """
 
     url: str = ""
@@ -60,6 +74,7 @@ class Cloud:
     asked: list[str] = field(default_factory=list)
     bodies: list[Mapping[str, object]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    more: list[Service] = field(default_factory=list)
 
     def pages(self) -> int:
         """How many pages of the price list were asked for."""
@@ -74,10 +89,10 @@ class Cloud:
 
     # -- answering -----------------------------------------------------------------------------------------------------
 
-    def answer(self, target: str, body: Mapping[str, object]) -> tuple[int, object, Mapping[str, str]]:
+    def answer(self, method: str, target: str, body: Mapping[str, object]) -> Reply:
         path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
         for refusal in self.refusals:
-            if refusal.path in path and refusal.times:
+            if refusal.path in path and refusal.times and refusal.method in ("", method):
                 refusal.times -= 1
                 return refusal.status, refusal.body, refusal.headers
         if path == "/api/retail/prices":
@@ -96,13 +111,16 @@ class Cloud:
                 {"error": {"code": "SubscriptionNotFound", "message": "The subscription could not be found."}},
                 {},
             )
+        for service in self.more:
+            if (reply := service.answer(method, path, body)) is not None:
+                return reply
         if path.endswith("/Microsoft.Compute/skus"):
             return self._listed(self.skus, path, query)
         if path.endswith("/usages"):
             return 200, {"value": self.usages}, {}
         return 404, {"error": {"code": "NotFound", "message": path}}, {}
 
-    def _prices(self, query: Mapping[str, Sequence[str]]) -> tuple[int, object, Mapping[str, str]]:
+    def _prices(self, query: Mapping[str, Sequence[str]]) -> Reply:
         text = query.get("$filter", [""])[0]
         clauses = [_CLAUSE.fullmatch(part) for part in text.split(" and ")]
         if not all(clauses) or query.get("currencyCode", ["'USD'"]) != ["'USD'"]:
@@ -130,7 +148,7 @@ class Cloud:
         }
         return 200, document, {}
 
-    def _graph(self, body: Mapping[str, object]) -> tuple[int, object, Mapping[str, str]]:
+    def _graph(self, body: Mapping[str, object]) -> Reply:
         self.bodies.append(body)
         query = str(body["query"])
         rows = self.histories if "skuspotpricehistory" in query else self.rates
@@ -138,9 +156,7 @@ class Cloud:
         shown = [] if body.get("subscriptions") else named  # with a subscription these tables are empty
         return 200, {"totalRecords": len(shown), "count": len(shown), "data": shown, "resultTruncated": "false"}, {}
 
-    def _listed(
-        self, values: Sequence[Mapping[str, object]], path: str, query: Mapping[str, Sequence[str]]
-    ) -> tuple[int, object, Mapping[str, str]]:
+    def _listed(self, values: Sequence[Mapping[str, object]], path: str, query: Mapping[str, Sequence[str]]) -> Reply:
         """A list of Resource Manager's, two values a page."""
         start = int(query.get("$skiptoken", ["0"])[0])
         more = len(values) > start + 2
@@ -214,7 +230,7 @@ def serve_cloud() -> Iterator[Cloud]:
                 if not token.startswith("Bearer "):
                     self._reply(401, {"error": {"code": "AuthenticationFailed", "message": "no token"}}, {})
                     return
-            self._reply(*cloud.answer(self.path, body))
+            self._reply(*cloud.answer(self.command, self.path, body))
 
         def _reply(self, status: int, document: object, headers: Mapping[str, str]) -> None:
             content = document.encode() if isinstance(document, str) else json.dumps(document).encode()
@@ -226,10 +242,12 @@ def serve_cloud() -> Iterator[Cloud]:
             }.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content)
+            if status != 204:
+                self.wfile.write(content)
 
         do_GET: Callable[[Handler], None] = _serve  # noqa: N815 -- the library's names
         do_POST: Callable[[Handler], None] = _serve  # noqa: N815
+        do_PATCH: Callable[[Handler], None] = _serve  # noqa: N815
 
         def log_message(self, *_arguments: object) -> None:
             """Say nothing."""
