@@ -11,6 +11,7 @@ import pytest
 from adapters.cli.commands import COMMANDS
 from adapters.cli.config import SHARED
 from adapters.cli.permissions import NEEDS, Permission
+from tests.adapters.azure.compute import GROUP, NAME, Compute
 from tests.adapters.azure.planning.cloud import history_row, serve_cloud, sku
 from tests.adapters.azure.planning.price_rows import rows
 from tests.adapters.cli.conftest import Command
@@ -99,6 +100,17 @@ def test_the_keys_of_the_planning_commands_are_documented(inside: Command, direc
     (quote,), (quota,) = prices["quotes"], prices["quota"]
     assert keys("prices") == prices.keys() | quote.keys() | quote["history"][0].keys() | quota.keys()
     assert keys("sizes") == sizes.keys() | sizes["sizes"][0].keys()
+
+
+def test_the_keys_of_a_vm_are_documented(inside: Command, directory: Path, twin: str) -> None:
+    """Those of `vm show`, and the one that an order adds."""
+    with serve_cloud() as cloud:
+        cloud.more = [Compute(url=cloud.url)]
+        vm = asking(inside, cloud, twin, directory, "vm")
+        shown, left = (
+            json.loads(vm(what, NAME, "--resource-group", GROUP, "--json").out) for what in ("show", "deallocate")
+        )
+    assert keys("vm") == shown.keys() | left.keys()
 
 
 def test_the_custom_role_is_json_that_may_renew() -> None:
