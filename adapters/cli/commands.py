@@ -13,6 +13,7 @@ COMMANDS = (
     "sizes",
     "prices",
     "vm",
+    "deploy",
     "doctor",
     "prune",
     "replay",

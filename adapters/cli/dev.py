@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Annotated
 import typer
 
 from adapters.cli import options
+from adapters.cli.itself import own_command
 from adapters.cli.output import counted, say, show_json
 from fsm.errors import PlatformError
 
@@ -95,7 +95,7 @@ class _Cloud:
         """The command to paste, one word each."""
         return (
             *("env", *(f"{name}={value}" for name, value in self.environment.items())),
-            *(*_spotfsm(), "worker", *self.storage, "--imds", self.imds, "--boot-id-file", str(self.boot_id_file)),
+            *(*own_command(), "worker", *self.storage, "--imds", self.imds, "--boot-id-file", str(self.boot_id_file)),
             *("--handler", HANDLER, "--until-empty"),
         )
 
@@ -106,7 +106,7 @@ class _Cloud:
             PlatformError: it did not work.
         """
         ended = subprocess.run(  # noqa: S603 -- our own command
-            [*_spotfsm(), "enqueue", MESSAGE, "--count", str(messages), "--create", *self.storage],
+            [*own_command(), "enqueue", MESSAGE, "--count", str(messages), "--create", *self.storage],
             cwd=self.boot_id_file.parent,  # where no spotfsm.toml is
             env={**_without_settings(os.environ), **self.environment},
             stdin=subprocess.DEVNULL,
@@ -181,12 +181,6 @@ def _signals_as_interrupt() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _spotfsm() -> Sequence[str]:
-    """This very command, wherever the other shell is."""
-    script = Path(sys.executable).with_name("spotfsm")
-    return (str(script),) if script.is_file() else (sys.executable, "-m", "adapters.cli")
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
