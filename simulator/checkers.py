@@ -149,10 +149,8 @@ class NoEffectTwice(Checker):
     def written(self, message_id: str, before: Record | None, after: Record) -> None:
         if before is not None and before.status in TERMINAL:
             self.report(f"the record of {message_id} was {before.status} and was written again, as {after.status}")
-        if after.status is Status.DONE:
-            result = self.case.work.result_of(message_id)
-            if result is not None and after.result != result:
-                self.report(f"{message_id} was recorded with {after.result}, and its whole work is {result}")
+        if after.status is Status.DONE and not self.case.work.accepts(message_id, after.result):
+            self.report(f"{message_id} was recorded with {after.result}, which is not what its whole work gives")
 
     def noted(self, entry: Entry) -> None:
         if entry.kind == "row" and entry.fields["row"] == "J21":

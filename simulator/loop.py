@@ -29,11 +29,12 @@ class Life:
         thawed_s: when it last went on.
     """
 
-    __slots__ = ("_held", "_loop", "dead", "frozen", "thawed_s")
+    __slots__ = ("_buried", "_held", "_loop", "dead", "frozen", "thawed_s")
 
     def __init__(self) -> None:
         self.dead = False
         self.frozen = False
+        self._buried = False
         self.thawed_s = -math.inf
         self._held: list[tuple[asyncio.Handle, Callable[[], object], Context]] = []
         self._loop = _world_loop()
@@ -46,7 +47,7 @@ class Life:
 
     def thaw(self) -> None:
         """Let everything that was held happen now, in its order."""
-        if not self.frozen:
+        if not self.frozen or self._buried:
             return
         self.frozen = False
         self.thawed_s = asyncio.get_running_loop().time()
@@ -55,6 +56,17 @@ class Life:
         held, self._held = self._held, []
         for handle, callback, context in held:
             asyncio.get_running_loop().call_soon(_unless_cancelled, handle, callback, context=context)
+
+    def bury(self) -> None:
+        """Hold whatever is left of a dead process, its `finally` blocks included, whoever would thaw it."""
+        self._buried = True
+        if not self.frozen:
+            self.freeze()
+
+    def exhume(self) -> None:
+        """Let what is left of it come to an end: the world is over."""
+        self._buried = False
+        self.thaw()
 
     def hold(self, handle: asyncio.Handle, callback: Callable[[], object], context: Context) -> None:
         """Keep a callback for later."""

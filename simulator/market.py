@@ -175,3 +175,8 @@ class Market:
             return False
         self.history.append(self.now)
         return True
+
+    def set(self, moment: Moment) -> None:
+        """Offer something else, until the next moment begins."""
+        self.now = moment
+        self.history.append(moment)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -281,19 +282,31 @@ class Platform(Observer):
                 event_id = await self._give_notice(machine, notice_s)
             if _gone(machine, boot) or (self._calm and not event_id):
                 return
-            if not market:
-                if outage_s is None:
-                    outage_s = drawn_length(self._random, plan.outage_s, plan.outage)
-                machine.no_room_until_s = max(machine.no_room_until_s, self._now_s() + max(outage_s, 1e-3))
-            row = self.fire(machine, VmTrigger.EVICT)
-            if row.dest is None:
-                self.withdrawn += bool(event_id)
-            else:
-                self.evictions += 1
+            if outage_s is None and not market:
+                outage_s = drawn_length(self._random, plan.outage_s, plan.outage)
+            if self.take(machine, outage_s=None if market else outage_s):
                 self.announced += bool(event_id)
+            else:
+                self.withdrawn += bool(event_id)
         finally:
             machine.doomed = False
             retract(self.machines, event_id)
+
+    def take(self, machine: Machine, *, outage_s: float | None) -> bool:
+        """Take a VM in this very moment, announced or not.
+
+        Args:
+            machine: which.
+            outage_s: how long there is no room for it then; None leaves it to the market whether it has to go.
+
+        Returns:
+            Whether it was taken.
+        """
+        if outage_s is not None:
+            machine.no_room_until_s = max(machine.no_room_until_s, self._now_s() + max(outage_s, 1e-3))
+        taken = self.fire(machine, VmTrigger.EVICT).dest is not None
+        self.evictions += taken
+        return taken
 
     async def _give_notice(self, machine: Machine, notice_s: float) -> str:
         """Announce, and wait until it is time: as announced, earlier, or soon after it was acknowledged."""
@@ -343,10 +356,19 @@ class Platform(Observer):
                 return
             self.settle_bills()
             if self._market.advance(self._now_s()):
-                self._note_market()
-                for machine in self.machines:
-                    if machine.running and not machine.doomed and self._is_due(machine):
-                        self._spawn(self.evict(machine, market=True))
+                self._offer_changed()
+
+    def offer_now(self, moment: Moment) -> None:
+        """Let the market offer something else from now on, until its next moment; for tests that go step by step."""
+        self.settle_bills()
+        self._market.set(moment)
+        self._offer_changed()
+
+    def _offer_changed(self) -> None:
+        self._note_market()
+        for machine in self.machines:
+            if machine.running and not machine.doomed and self._is_due(machine):
+                self._spawn(self.evict(machine, market=True))
 
     def _is_due(self, machine: Machine) -> bool:
         """Whether the table would evict it now."""
@@ -426,6 +448,10 @@ class Platform(Observer):
         for machine in self.machines:
             if not self._calm and event.vm in ("*", machine.name):
                 self._spawn(self._do(event, machine))
+
+    def do(self, event: ScriptedEvent, machine: Machine) -> None:
+        """Do something to a VM, now; on behalf of nobody, whoever asks."""
+        Context().run(self._spawn, self._do(event, machine))
 
     async def _do(self, event: ScriptedEvent, machine: Machine) -> None:
         match event.do:

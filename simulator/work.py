@@ -28,8 +28,8 @@ class Work(Protocol):
         """The handlers of one process."""
 
     @abstractmethod
-    def result_of(self, job: str) -> str | None:
-        """The only result that may be recorded for the job, as canonical JSON; None where any may."""
+    def accepts(self, job: str, result: str | None) -> bool:
+        """Whether this result, as canonical JSON, may be recorded for the job: it comes of the whole work."""
 
     @abstractmethod
     def rank(self, job: str, record: Record | None) -> Rank:

@@ -75,8 +75,8 @@ class Workload(Work):
     def arrived(self) -> bool:
         return self._arrived
 
-    def result_of(self, job: str) -> str:
-        return canonical(self.tasks[job].units)
+    def accepts(self, job: str, result: str | None) -> bool:
+        return result == canonical(self.tasks[job].units)
 
     def rank(self, _job: str, record: Record | None) -> Rank:
         return (0, 0 if record is None else int(record.progress or 0))

@@ -57,8 +57,13 @@ class PlainJob:
         self._turns.ask(lambda: self._job.checkpoint(progress))
 
 
-def awaited(handler: Callable[..., object], watch: Watch) -> Callable[[Job], Coroutine[object, object, object]]:
-    """A plain function as a coroutine function."""
+def awaited(handler: Callable[..., object], watch: Watch | None) -> Callable[[Job], Coroutine[object, object, object]]:
+    """A plain function as a coroutine function.
+
+    Args:
+        handler: the function.
+        watch: is told of each of its lines; None where nobody asks for them.
+    """
 
     async def run(job: Job) -> object:
         return await _Turns(watch).run(handler, job)
@@ -75,7 +80,7 @@ class _Ended:
 class _Turns:
     """One run of a plain handler: what it asks of the world, and the answers."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watch | None) -> None:
         self._watch = watch
         self._asked: SimpleQueue[Work | _Ended] = SimpleQueue()
         self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -128,28 +133,40 @@ class _Turns:
 
     def _work(self, handler: Callable[..., object], job: PlainJob) -> None:
         _OURS.turns = self
-        sys.settrace(self._called)
         try:
-            ended = _Ended(result=handler(job))
+            with self._traced():
+                ended = _Ended(result=handler(job))
         except BaseException as exc:  # noqa: BLE001 -- it is told in the world's thread
             ended = _Ended(error=exc)
-        finally:
-            sys.settrace(None)
         self._asked.put(ended)
 
-    def _called(self, frame: FrameType, _event: str, _argument: object) -> TraceFunction | None:
-        return self._line if self._watch.is_ours(frame.f_code.co_filename) else None
+    @contextmanager
+    def _traced(self) -> Iterator[None]:
+        """Whoever watches is told of each line; otherwise this thread is left to coverage and debuggers."""
+        watch = self._watch
+        if watch is None:
+            yield
+            return
 
-    def _line(self, frame: FrameType, event: str, _argument: object) -> TraceFunction:
-        if event == "line":
-            file, number = frame.f_code.co_filename, frame.f_lineno
+        def called(frame: FrameType, _event: str, _argument: object) -> TraceFunction | None:
+            return line if watch.is_ours(frame.f_code.co_filename) else None
 
-            async def at_line() -> None:
-                if self._watch.line(file, number) is Way.KILL:
-                    raise Killed
+        def line(frame: FrameType, event: str, _argument: object) -> TraceFunction:
+            if event == "line":
+                file, number = frame.f_code.co_filename, frame.f_lineno
 
-            self.ask(at_line)
-        return self._line
+                async def at_line() -> None:
+                    if watch.line(file, number) is Way.KILL:
+                        raise Killed
+
+                self.ask(at_line)
+            return line
+
+        sys.settrace(called)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
 
 
 class _Ours(threading.local):
