@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from adapters.addresses import NONE, Credential, SqliteAddress, StorageAddresses
 from adapters.host.clock import SystemClock, SystemRandomness
 from adapters.host.disks import KeptFile, WarningMetadata
-from adapters.host.journal import JsonLinesJournal, NoJournal, WatchedJournal
+from adapters.host.journal import JsonLinesJournal, NoJournal, ReceiptJournal, WatchedJournal
 from adapters.host.loop_runner import LoopRunner, import_function, load_handler
+from adapters.host.pulse import Heartbeat
 from adapters.host.signals import SystemSignals
 from adapters.host.singleton import only_one, runtime_directory
 from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
@@ -337,13 +338,16 @@ def find_imds(imds: str | None, addresses: StorageAddresses) -> str:
     return "http://169.254.169.254" if addresses.on_azure else NONE
 
 
-def open_journal(file: Path | None, observe: Observer) -> Journal:
-    """A journal that is watched; without a file it is only watched. The caller closes it.
+def open_journal(file: Path | None, *observers: Observer) -> Journal:
+    """A journal that is watched, with a receipt of each drain; without a file it is only watched. The caller closes it.
 
     Raises:
         ConfigurationError: the file cannot be opened for appending.
     """
-    return WatchedJournal(NoJournal() if file is None else JsonLinesJournal(file), observe)
+    journal: Journal = NoJournal() if file is None else JsonLinesJournal(file)
+    for observe in observers:
+        journal = WatchedJournal(journal, observe)
+    return ReceiptJournal(journal)
 
 
 # -- what does the jobs ------------------------------------------------------------------------------------------------
@@ -437,6 +441,7 @@ async def open_ports(
     journal: Journal,
     journal_file: Path | None,
     stop_grace_s: float = 25.0,
+    heartbeat: Heartbeat | None = None,
     turn: Turn | None = None,
 ) -> AsyncIterator[Ports]:
     """Everything a worker needs; it creates nothing.
@@ -451,6 +456,7 @@ async def open_ports(
         journal: gets a `warning` for each file that an eviction of this VM would destroy.
         journal_file: the journal's own file, as an absolute path, if it has one.
         stop_grace_s: how long a stop may drain before a process whose loop is blocked is ended.
+        heartbeat: beats with the loop while the worker runs.
         turn: whose turn it is to ask IMDS, where several workers share this VM.
 
     Raises:
@@ -478,7 +484,7 @@ async def open_ports(
                 job_runner=job_runner,
                 clock=SystemClock(),
                 randomness=SystemRandomness(),
-                signals=SystemSignals(journal, grace_s=stop_grace_s),
+                signals=SystemSignals(journal, grace_s=stop_grace_s, heartbeat=heartbeat),
                 journal=journal,
             )
         finally:

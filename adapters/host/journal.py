@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from pathlib import Path
 from fsm.errors import ConfigurationError
 from fsm.journal import FORMAT
 from fsm.ports import Journal, JsonScalar
+from fsm.receipts import Receipts
 
 
 class JsonLinesJournal(Journal):
@@ -82,6 +84,24 @@ class NoJournal(Journal):
 
     def close(self) -> None:
         """Do nothing."""
+
+
+class ReceiptJournal(Journal):
+    """Passes every entry on, and adds a `drain` entry, its receipt, when a drain is over."""
+
+    def __init__(self, journal: Journal, *, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._journal = journal
+        self._now_s = now_s
+        self._receipts = Receipts()
+
+    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+        self._journal.write(kind, fields)
+        receipt = self._receipts.take(self._now_s(), kind, fields)
+        if receipt is not None:
+            self._journal.write("drain", receipt.fields())
+
+    def close(self) -> None:
+        self._journal.close()
 
 
 class WatchedJournal(Journal):

@@ -25,18 +25,35 @@ IMPATIENT_S = 2.0
 EXIT_BLOCKED = 1
 
 
+class Heartbeat:
+    """When the loop last beat, for whoever asks from another thread. Before its first beat it is taken to be alive."""
+
+    def __init__(self) -> None:
+        self._beat_s = time.monotonic()
+
+    def beat(self) -> None:
+        """The loop is alive."""
+        self._beat_s = time.monotonic()
+
+    def silent_s(self) -> float:
+        """How long ago it was."""
+        return time.monotonic() - self._beat_s
+
+
 class Pulse:
     """The pulse of the running loop, felt until `stop`.
 
     Args:
+        heartbeat: shared with whoever else wants to know.
         journal: gets a `loop_blocked` entry once for each time the loop is blocked.
         grace_s: how long a stop may drain; after that a blocked process is ended.
     """
 
-    def __init__(self, journal: Journal, *, grace_s: float) -> None:
+    def __init__(self, journal: Journal, *, grace_s: float, heartbeat: Heartbeat) -> None:
         self._journal = journal
         self._grace_s = grace_s
-        self._beat_s = time.monotonic()
+        self._heartbeat = heartbeat
+        self._heartbeat.beat()
         self._asked_s: list[float] = []
         self._over = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -55,14 +72,14 @@ class Pulse:
         self._thread.join()
 
     def _beat(self) -> None:
-        self._beat_s = time.monotonic()
+        self._heartbeat.beat()
         self._next = self._loop.call_later(BEAT_S, self._beat)
 
     def _feel(self) -> None:
         told = False
         while not self._over.wait(BEAT_S):
             now_s = time.monotonic()
-            blocked_s = now_s - self._beat_s
+            blocked_s = self._heartbeat.silent_s()
             if blocked_s < BLOCKED_S:
                 told = False
             elif not told:

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 from types import FrameType
 
-from adapters.host.pulse import Pulse
+from adapters.host.pulse import Heartbeat, Pulse
 from fsm.ports import Journal, Signals
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
@@ -19,16 +19,18 @@ class SystemSignals(Signals):
     Args:
         journal: is told when the loop is blocked.
         grace_s: how long a stop may drain before a blocked process is ended.
+        heartbeat: beats with the loop while it listens.
     """
 
-    def __init__(self, journal: Journal, *, grace_s: float) -> None:
+    def __init__(self, journal: Journal, *, grace_s: float, heartbeat: Heartbeat | None = None) -> None:
         self._journal = journal
         self._grace_s = grace_s
+        self._heartbeat = heartbeat or Heartbeat()
         self._pulse: Pulse | None = None
 
     def listen(self, on_stop: Callable[[str], None]) -> None:
         loop = asyncio.get_running_loop()
-        pulse = self._pulse = Pulse(self._journal, grace_s=self._grace_s)
+        pulse = self._pulse = Pulse(self._journal, grace_s=self._grace_s, heartbeat=self._heartbeat)
 
         def note(_number: int, _frame: FrameType | None) -> None:
             pulse.stop_asked()

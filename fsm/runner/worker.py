@@ -34,6 +34,10 @@ SETTLE_SHARE = 0.4
 """The end of a drain belongs to handing back: at most `SETTLE_S_MAX`, at most this share of a short notice."""
 SAVE_SHARE = 0.3
 """The share of that end in which a store that does not answer is no longer waited for."""
+STILL_HERE_EVERY_S = 1.0
+STILL_HERE_S_MAX = 600.0
+"""How often, and how long at most, a drained worker notes that its VM is still there. Two and a half minutes have been
+seen after an ordered eviction."""
 STOP_AT_ONCE_S = 1.0
 """What a second Ctrl-C leaves for handing back."""
 
@@ -345,8 +349,18 @@ class Worker:
                     self._ports.journal.write("acknowledged", {"event_id": notice.event.event_id})
                 except PlatformError as exc:
                     place.note_failure("acknowledge", None, exc)
+        await self._stay()
+
+    async def _stay(self) -> None:
+        """Wait to be taken, brought back to work or stopped; the marks tell how long a notice really was."""
+        drained_s = self._clock.monotonic_s()
         while self._situation.state is AppState.DRAINED and self._situation.stop is None:
-            await self._situation.change()
+            for_s = self._clock.monotonic_s() - drained_s
+            if for_s < STILL_HERE_S_MAX:
+                self._ports.journal.write("still_here", {"drained_for_s": round(for_s, 3)})
+                await self._situation.change(timeout_s=STILL_HERE_EVERY_S)
+            else:
+                await self._situation.change()
 
     async def _pause(self, attempt: int) -> None:
         """Pause before trying again; cut short by any change."""
