@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from adapters.addresses import NONE, StorageAddresses
 from adapters.cli.findings import Finding, fail, misconfigured, ok, warn
 from adapters.cli.storage_checks import check_storage
 from adapters.host.disks import KeptFile, read_mounts, warnings
+from adapters.telemetry.backends import CONNECTION_STRING, Backend, check_backend
 from fsm.errors import ConfigurationError, PlatformError
 from fsm.ports import VmIdentity
 
@@ -32,6 +34,7 @@ class Examined:
     boot_id_file: Path
     journal_file: Path | None
     handler: str | None
+    telemetry: Backend
 
 
 async def examine(examined: Examined) -> list[Finding]:
@@ -39,6 +42,7 @@ async def examine(examined: Examined) -> list[Finding]:
     findings = [*check_python(), *check_names(Path.cwd())]
     if examined.handler is not None:
         findings.append(check_handler(examined.handler))
+    findings += check_telemetry(examined.telemetry)
     vm_findings, identity = await _check_vm(examined)
     findings += vm_findings
     findings += check_disks(examined, identity)
@@ -86,6 +90,19 @@ def check_handler(handler: str) -> Finding:
     except ConfigurationError as exc:
         return misconfigured("handler", exc)
     return ok("handler", f"{handler} can be imported")
+
+
+def check_telemetry(backend: Backend) -> Iterator[Finding]:
+    """Whether telemetry can work as it is set; nothing is sent."""
+    name = "telemetry"
+    if backend is Backend.NONE:
+        if os.environ.get(CONNECTION_STRING):
+            yield warn(name, f"{CONNECTION_STRING} is set, and --telemetry is none", "Set it to azure-monitor.")
+        return
+    try:
+        yield ok(name, f"goes to {check_backend(backend)}")
+    except ConfigurationError as exc:
+        yield misconfigured(name, exc)
 
 
 def check_disks(examined: Examined, identity: VmIdentity | None) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ COMMANDS = (
     "deploy",
     "doctor",
     "prune",
+    "traces",
     "replay",
     "verify",
 )

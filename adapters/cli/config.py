@@ -37,6 +37,7 @@ SHARED = frozenset(
         "resource_group",
         "arm_url",
         "prices_url",
+        "telemetry",
     }
 )
 """Settings that stand at the top of the file; a command ignores those it does not have."""

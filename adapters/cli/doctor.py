@@ -17,6 +17,7 @@ from adapters.cli.checks import Examined, examine
 from adapters.cli.exits import EXIT_FAILED
 from adapters.cli.findings import Finding, Verdict
 from adapters.cli.output import one_line, show_json
+from adapters.telemetry.backends import Backend
 
 _EXAMPLE = "Example: spotfsm doctor --queue https://ACCOUNT.queue.core.windows.net/jobs"
 
@@ -36,13 +37,14 @@ def _doctor(
         str | None,
         options.setting("--handler", "A handler, module:function, to import as well.", metavar="NAME"),
     ] = None,
+    telemetry: options.Telemetry = Backend.NONE,
     as_json: options.AsJson = False,
     credential: options.CredentialOption = Credential.MANAGED_IDENTITY,
     client_id: options.ClientId = None,
     boot_id_file: options.BootIdFile = wiring.BOOT_ID_FILE,
     _config: options.Config = None,
 ) -> int:
-    """Check Python, IMDS, identity, queue, store, permissions and disks, as a worker would use them.
+    """Check Python, IMDS, identity, queue, store, permissions, disks and telemetry, as a worker would use them.
 
     Harmless: messages are neither received nor put, and the one thing written is a presence of the instance "doctor".
     Exit code 1 if a check fails. Keys of --json: healthy, checks (a list of name, verdict, text, remedy).
@@ -54,6 +56,7 @@ def _doctor(
         boot_id_file=boot_id_file,
         journal_file=None if journal is None else Path(os.path.realpath(journal)),
         handler=handler,
+        telemetry=telemetry,
     )
     findings = asyncio.run(examine(examined))
     healthy = all(finding.verdict is not Verdict.FAIL for finding in findings)

@@ -14,6 +14,7 @@ from adapters.cli.output import say
 from adapters.drawing.colours import Theme
 from adapters.drawing.files import PictureFile, draw_png, draw_svg, picture_files, png_name
 from adapters.host.journal_lines import read_journals
+from adapters.telemetry.table import metrics_table
 from fsm.drawing import (
     DIRECTORY,
     Drawing,
@@ -170,7 +171,7 @@ def _stale(directory: Path) -> tuple[Mapping[str, str], Mapping[str, PictureFile
     if readme is None:
         problem = f"there is no {_README} in {directory.resolve()}"
         raise ConfigurationError("--root", problem, "Run it in a checkout of the project, or name one.")
-    texts = {**generated_files(), _README: refreshed(_text(directory / _README, readme))}
+    texts = {**generated_files(), _README: refreshed(_text(directory / _README, readme), {"metrics": metrics_table()})}
     return (
         {path: text for path, text in texts.items() if _read(directory / path) != text.encode()},
         {path: one for path, one in picture_files().items() if not one.is_fresh(_read(directory / path) or b"")},

@@ -19,11 +19,13 @@ from typing import TypeAlias
 
 from adapters.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_MISUSE
 from adapters.cli.failures import report
-from adapters.cli.output import duration_text, say
+from adapters.cli.log import Level, Log
+from adapters.cli.output import duration_text
 from adapters.cli.running import Receipt
 from adapters.dev.child import dies_with_parent
 from adapters.host.child import described
 from fsm.backoff import Backoff
+from fsm.ports import JsonScalar
 
 INSTANCES_MAX = 32
 """Each has one look at IMDS in its turn: so many see a notice within ten seconds."""
@@ -63,11 +65,13 @@ class Instances:
     Attributes:
         names: of the instances.
         work: what each does.
+        log: told of those that died.
         receipts: what they told, in the order of their ends.
     """
 
     names: Sequence[str]
     work: Work
+    log: Log
     receipts: list[Receipt] = field(default_factory=list)
     _instances: list[_Instance] = field(init=False)
     _stopping: bool = False
@@ -152,7 +156,9 @@ class Instances:
         one.deaths = 1 if time.monotonic() - one.started_s >= STEADY_S else one.deaths + 1
         pause_s = RESTART.pause_s(one.deaths)
         one.due_s = time.monotonic() + pause_s
-        say(f"instance {one.name} {described(code)}; it is started again in {duration_text(pause_s)}")
+        text = f"instance {one.name} {described(code)}; it is started again in {duration_text(pause_s)}"
+        fields: dict[str, JsonScalar] = {"instance": one.name, "exit_code": code, "pause_s": pause_s}
+        self.log.tell(text, event="instance_died", level=Level.ERROR, fields=fields)
 
 
 def forked(work: Callable[[], int]) -> int:

@@ -16,6 +16,7 @@ import typer
 from adapters.addresses import Credential
 from adapters.cli.config import read_config
 from adapters.cli.output import duration_text
+from adapters.telemetry.backends import Backend
 from fsm.messages import Encoding
 
 ADDRESSES = (
@@ -155,6 +156,14 @@ BootIdFile = Annotated[
 JournalFile = Annotated[
     Path | None,
     setting("--journal", "Append every state change to this file, as JSON lines.", metavar="FILE"),
+]
+Telemetry = Annotated[
+    Backend,
+    setting(
+        "--telemetry",
+        "Where OpenTelemetry goes: azure-monitor, by APPLICATIONINSIGHTS_CONNECTION_STRING in the environment; otlp, "
+        "by OTEL_EXPORTER_OTLP_ENDPOINT; or none.",
+    ),
 ]
 Instance = Annotated[
     str,

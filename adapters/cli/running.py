@@ -8,7 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,10 +17,14 @@ from adapters import wiring
 from adapters.addresses import StorageAddresses
 from adapters.cli.exits import EXIT_FAILED
 from adapters.cli.failures import report
-from adapters.cli.output import counted, say, show_json, show_table
+from adapters.cli.log import Log, LogFormat
+from adapters.cli.output import counted, show_json, show_table
 from adapters.cli.watch import Watch
 from adapters.host.imports import uncollected
+from adapters.host.pulse import Heartbeat
 from adapters.imds.turns import Turn
+from adapters.telemetry.watching import Watched, Watching, watched_by
+from fsm.ports import JobRunner
 from fsm.runner import Tally, Worker, WorkerSettings
 
 LETTING_GO_S = 1.0
@@ -34,6 +39,8 @@ class Place:
     imds: str
     boot_id_file: Path
     journal_file: Path | None
+    log: LogFormat = LogFormat.TEXT
+    watching: Watching = field(default_factory=Watching)
     turn: Turn | None = None
     """Its turn to ask IMDS, where it is one of several on this VM."""
 
@@ -50,7 +57,7 @@ def run_alone(place: Place, settings: WorkerSettings, handling: wiring.Handling,
     """
 
     def show(receipt: Receipt) -> None:
-        show_receipts([receipt], as_json=as_json, several=False)
+        show_receipts([receipt], place, as_json=as_json, several=False)
 
     with only_this(place, settings):
         return run_worker(place, settings, handling, as_json=as_json, tell=show)
@@ -83,10 +90,9 @@ def run_worker(
         SpotfsmError: the worker cannot begin, or cannot go on.
     """
     began_s = time.monotonic()
-    if place.turn is None:
-        watch = Watch(interactive=sys.stderr.isatty())
-    else:  # the terminal is shared
-        watch = Watch(interactive=False, speaker=settings.instance)
+    shared = place.turn is not None
+    log = Log(form=place.log.resolved(), worker=settings.instance, shared=shared)
+    watch = Watch(interactive=sys.stderr.isatty() and not shared, log=log)
     if place.addresses.without_store is not None:
         watch.warn(place.addresses.without_store)
     with ExitStack() as stack:
@@ -106,22 +112,31 @@ def run_worker(
         "failures": tally.failures,
         "checkpoints": tally.checkpoints,
         "notices": watch.notices,
+        "margin_s": watch.margin_s,
+        "redone_s": round(watch.redone_s, 3),
         "stopped_by": watch.stopped_by,
         "hung": hung,
         "seconds": round(time.monotonic() - began_s, 3),
     }
     tell(receipt)
     if hung:
-        _leave(hung, EXIT_FAILED)
+        _leave(hung, EXIT_FAILED, watch)
     return 0
 
 
-def show_receipts(receipts: Sequence[Receipt], *, as_json: bool, several: bool) -> None:
-    """Print what workers did: as JSON one object, or a list of them where several run on this VM."""
+def show_receipts(receipts: Sequence[Receipt], place: Place, *, as_json: bool, several: bool) -> None:
+    """Print what workers did: as JSON one object, or a list of them where several run on this VM.
+
+    Where the log is JSON, for programs, a receipt is an event like any other, and no table stands among them.
+    """
     if as_json:
         show_json(list(receipts) if several else receipts[0])
         return
     for number, receipt in enumerate(receipts):
+        if place.log.resolved() is LogFormat.JSON:
+            log = Log(form=LogFormat.JSON, worker=str(receipt["instance"]))
+            log.tell("the worker has ended", event="receipt", fields=receipt)
+            continue
         if number:
             print()
         show_table((name.replace("_", " "), value) for name, value in receipt.items())
@@ -134,8 +149,36 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
         SpotfsmError: the worker cannot begin, or cannot go on.
     """
     job_runner = wiring.open_job_runner(handling)
+    heartbeat = Heartbeat()
+    watched = watched_by(
+        place.watching,
+        worker=settings.instance,
+        lease_s=settings.visibility_timeout_s,
+        silent_s=heartbeat.silent_s,
+        complain=partial(watch.fail, once="telemetry"),
+    )
+    with watched as by:
+        if by.url is not None:
+            watch.tell(f"watched at {by.url}: /healthz, /readyz, /metrics", event="watched", fields={"url": by.url})
+        try:
+            return _run(place, settings, job_runner=job_runner, watch=watch, watched=by, heartbeat=heartbeat)
+        except Exception as exc:
+            watch.end_in(exc)
+            raise
+
+
+def _run(
+    place: Place,
+    settings: WorkerSettings,
+    *,
+    job_runner: JobRunner,
+    watch: Watch,
+    watched: Watched,
+    heartbeat: Heartbeat,
+) -> tuple[Tally, int]:
+    """Run the loop to its end."""
     journal_file = None if place.journal_file is None else Path(os.path.realpath(place.journal_file))
-    journal = wiring.open_journal(journal_file, watch.observe)
+    journal = wiring.open_journal(journal_file, watch.observe, *watched.observers)
 
     async def work() -> Tally:
         async with watch.shown(), AsyncExitStack() as stack:
@@ -147,12 +190,18 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
                 journal=journal,
                 journal_file=journal_file,
                 stop_grace_s=settings.stop_grace_s,
+                heartbeat=heartbeat,
                 turn=place.turn,
             )
             with uncollected():  # the SDKs come in here
                 opened = await stack.enter_async_context(ports)
             worker = Worker(opened, settings)
             watch.follow(lambda: worker.tally)
+            if place.watching.backlog_s is not None and watched.measures is not None:
+                from adapters.telemetry.backlog import keep_backlog
+
+                counting = keep_backlog(opened, watched.measures, every_s=place.watching.backlog_s)
+                stack.callback(asyncio.create_task(counting).cancel)
             return await worker.run()
 
     runner, hung = asyncio.Runner(), 0
@@ -162,7 +211,7 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
         except BaseException as exc:
             hung = runner.run(_end_the_rest())
             if hung:
-                _leave(hung, report(exc))
+                _leave(hung, report(exc), watch)
             raise
         hung = runner.run(_end_the_rest())
     finally:
@@ -186,8 +235,9 @@ async def _end_the_rest() -> int:
     return len(running)
 
 
-def _leave(hung: int, code: int) -> None:
+def _leave(hung: int, code: int, watch: Watch) -> None:
     """End the process from outside of the loop, in which handlers will not let go."""
-    say(f"{counted(hung, 'handler')} did not let go when told to; the process ends without waiting any longer")
+    text = f"{counted(hung, 'handler')} did not let go when told to; the process ends without waiting any longer"
+    watch.tell(text, event="hung", fields={"hung": hung})
     sys.stdout.flush()
     os._exit(code)

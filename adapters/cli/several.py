@@ -9,8 +9,10 @@ from dataclasses import replace
 
 from adapters import wiring
 from adapters.cli.instances import Instances, tried
+from adapters.cli.log import Log
 from adapters.cli.running import Place, Receipt, only_this, run_worker, show_receipts
 from adapters.imds.turns import Turn
+from adapters.telemetry.backends import check_backend
 from fsm.runner import WorkerSettings
 
 
@@ -26,6 +28,7 @@ def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handlin
         return run_worker(*each[number], handling, as_json=as_json, tell=tell)
 
     def try_settings() -> int:
+        check_backend(place.watching.telemetry)
         wiring.open_job_runner(handling)
         asyncio.run(wiring.check_embedded(place.addresses))
         return 0
@@ -37,9 +40,10 @@ def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handlin
         code = tried(try_settings)
         if code:
             return code
-        parent = Instances([own.instance for _, own in each], work)
+        log = Log(form=place.log.resolved(), worker=settings.instance)
+        parent = Instances([own.instance for _, own in each], work, log)
         code = parent.run()
-    show_receipts(parent.receipts, as_json=as_json, several=True)
+    show_receipts(parent.receipts, place, as_json=as_json, several=True)
     return code
 
 
@@ -50,4 +54,7 @@ def _one(place: Place, settings: WorkerSettings, turn: Turn) -> tuple[Place, Wor
         instance=f"{settings.instance}-{turn.place + 1}",
         imds_poll_s=max(settings.imds_poll_s, turn.period_s),
     )
-    return replace(place, turn=turn), own
+    watching = place.watching
+    if watching.health_port:
+        watching = replace(watching, health_port=watching.health_port + turn.place)
+    return replace(place, watching=watching, turn=turn), own

@@ -10,12 +10,17 @@ from adapters import wiring
 from adapters.addresses import Credential, find_storage
 from adapters.cli import options
 from adapters.cli.instances import INSTANCES_MAX
+from adapters.cli.log import LogFormat
 from adapters.cli.running import Place, run_alone
 from adapters.cli.several import run_several
+from adapters.telemetry.backends import Backend
+from adapters.telemetry.watching import LOOPBACK, Watching
+from fsm.errors import ConfigurationError
 from fsm.messages import MESSAGE_BYTES_MAX, Encoding
 from fsm.runner import WorkerSettings
 
 _DAY_S = 86400.0
+PORT_MAX = 65535
 _EXAMPLE = (
     "Example: spotfsm worker --handler jobs:handle --concurrency 16 --until-empty --journal worker.jsonl\n\n"
     "Example: spotfsm worker --instances 2 --job-memory 2G -- ./job.sh --quality high"
@@ -158,6 +163,42 @@ def _worker(
             parser=options.whole(1, MESSAGE_BYTES_MAX),
         ),
     ] = MESSAGE_BYTES_MAX,
+    log: Annotated[
+        LogFormat,
+        options.setting(
+            "--log",
+            "What stderr is told: lines of text, JSON objects, or auto: JSON if it is systemd's journal, else text.",
+        ),
+    ] = LogFormat.AUTO,
+    health_port: Annotated[
+        int | None,
+        options.setting(
+            "--health-port",
+            "Serve /healthz, /readyz and /metrics on this port; with --instances on as many from there on. 0 is any "
+            "free port.",
+            metavar="PORT",
+            parser=options.whole(0, PORT_MAX),
+        ),
+    ] = None,
+    health_address: Annotated[
+        str,
+        options.setting(
+            "--health-address",
+            "Where they are served; who can connect can read. 0.0.0.0 is everywhere.",
+            metavar="ADDRESS",
+        ),
+    ] = LOOPBACK,
+    queue_metrics: Annotated[
+        float | None,
+        options.setting(
+            "--queue-metrics",
+            "Count the whole queue for /metrics too, when it is read and no more often than this; not at all by "
+            "default, for on Azure each count lists every record.",
+            metavar="TIME",
+            parser=options.duration(1.0, _DAY_S),
+        ),
+    ] = None,
+    telemetry: options.Telemetry = Backend.NONE,
     acknowledge: Annotated[
         bool,
         options.setting("--acknowledge", "Once drained, let the eviction begin at once instead of at its time."),
@@ -172,7 +213,9 @@ def _worker(
     SIGTERM and Ctrl-C drain: what can be finished is finished, the rest is saved and handed back; a second Ctrl-C
     leaves a second for it. The receipt at the end goes to stdout, everything else to stderr. Keys of --json: queue,
     instance, origin (fresh, recreated, redeployed, restarted), received, begun, completed, released, poisoned,
-    abandoned, failures, checkpoints, notices, stopped_by, hung, seconds; with --instances a list of such receipts.
+    abandoned, failures, checkpoints, notices, margin_s (the least that an eviction's drain left of its notice),
+    redone_s (work of interrupted jobs since their last checkpoint), stopped_by, hung, seconds; with --instances a list
+    of such receipts.
 
     A command finds SPOTFSM_JOB_ID, SPOTFSM_ATTEMPT and SPOTFSM_EVICTIONS in its environment, and the names of three
     files: SPOTFSM_PROGRESS_FILE (read it at the start; replace it atomically to checkpoint), SPOTFSM_RESULT_FILE, and
@@ -184,6 +227,8 @@ def _worker(
         imds=wiring.find_imds(imds, addresses),
         boot_id_file=boot_id_file,
         journal_file=journal,
+        log=log,
+        watching=_watching(health_port, health_address, queue_metrics, telemetry, instances=instances),
     )
     settings = WorkerSettings(
         instance=instance,
@@ -205,3 +250,22 @@ def _worker(
     if instances == 1:
         return run_alone(place, settings, handling, as_json=as_json)
     return run_several(place, settings, handling, count=instances, as_json=as_json)
+
+
+def _watching(
+    health_port: int | None, health_address: str, queue_metrics: float | None, telemetry: Backend, *, instances: int
+) -> Watching:
+    """How the worker is watched.
+
+    Raises:
+        ConfigurationError: settings that do not go together.
+    """
+    if queue_metrics is not None and health_port is None:
+        remedy = "Give --health-port as well, or leave it out."
+        raise ConfigurationError("--queue-metrics", "nobody can read them", remedy)
+    if health_port and health_port + instances - 1 > PORT_MAX:
+        problem = f"{instances} instances need ports {health_port} to {health_port + instances - 1}"
+        raise ConfigurationError("--health-port", problem, f"Choose one up to {PORT_MAX - instances + 1}.")
+    return Watching(
+        health_port=health_port, health_address=health_address, backlog_s=queue_metrics, telemetry=telemetry
+    )

@@ -36,20 +36,29 @@ def readme_blocks() -> Mapping[str, str]:
     """The README's generated blocks by name, each with its markers: the pictures, and the promises."""
     bodies = {machine.value: drawing_of(machine).fenced for machine in Machine}
     bodies["promises"] = markdown_table(("promise", "in words"), [(f"`{p.value}`", p.sentence) for p in Promise])
-    return {name: f"{_MARKER}{name} -->\n{body}<!-- end generated -->" for name, body in bodies.items()}
+    return {name: marked(name, body) for name, body in bodies.items()}
 
 
-def refreshed(readme: str) -> str:
+def marked(name: str, body: str) -> str:
+    """A generated block of the README, with its markers."""
+    return f"{_MARKER}{name} -->\n{body}<!-- end generated -->"
+
+
+def refreshed(readme: str, others: Mapping[str, str] | None = None) -> str:
     """The README with each of its generated blocks as it should be; a block without a marker is not added.
+
+    Args:
+        readme: as it is.
+        others: blocks that somebody else generates: their names, and what stands between the markers.
 
     Raises:
         ConfigurationError: a marker names no block, or has no end.
     """
-    blocks = readme_blocks()
-    marked = [found["name"] for found in _BLOCK.finditer(readme)]
+    blocks = {**readme_blocks(), **{name: marked(name, body) for name, body in (others or {}).items()}}
+    names = [found["name"] for found in _BLOCK.finditer(readme)]
     remedy = f"Write <!-- generated: NAME --> and <!-- end generated -->, with one of {', '.join(blocks)}."
-    if unknown := [name for name in marked if name not in blocks]:
+    if unknown := [name for name in names if name not in blocks]:
         raise ConfigurationError("README.md", f"no generated block is named {unknown[0]!r}", remedy)
-    if len(marked) != readme.count(_MARKER):
+    if len(names) != readme.count(_MARKER):
         raise ConfigurationError("README.md", "a generated block has no end", remedy)
     return _BLOCK.sub(lambda found: blocks[found["name"]], readme)

@@ -88,7 +88,7 @@ def directory(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypa
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.delitem(sys.modules, "jobs", raising=False)
     for name in os.environ:
-        if name.startswith("SPOTFSM_"):
+        if name.startswith(("SPOTFSM_", "APPLICATIONINSIGHTS_", "OTEL_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path_factory.mktemp("locks")))
     return tmp_path

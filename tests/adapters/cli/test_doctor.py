@@ -156,3 +156,23 @@ def test_our_own_packages_do_not_clash(directory: Path) -> None:
     assert [finding.verdict for finding in check_names(directory)] == [Verdict.OK]
     assert [finding.verdict for finding in check_names(Path(__file__).parents[3])] == [Verdict.OK]
     assert [finding.name for finding in check_python()] == ["python"]
+
+
+def test_telemetry_that_cannot_work_is_one_line_that_tells_no_secret(inside: Command) -> None:
+    """Without a connection string, or with a malformed one, it fails with a remedy; forgotten altogether, it warns."""
+    inside("enqueue", "--create")
+    name = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+    for given, verdict, words in (
+        ((), "warn", "--telemetry is none"),
+        (("--telemetry", "azure-monitor"), "FAIL", "has no InstrumentationKey that is a UUID"),
+    ):
+        ended = inside("doctor", *given, env={name: "InstrumentationKey=top-secret"})
+        assert line_of(ended, "telemetry").startswith(verdict)
+        assert words in line_of(ended, "telemetry")
+        assert "top-secret" not in ended.out + ended.err
+    assert "is not set" in line_of(inside("doctor", "--telemetry", "azure-monitor"), "telemetry")
+    collector = inside("doctor", "--telemetry", "otlp", env={"OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318"})
+    assert line_of(collector, "telemetry").startswith(
+        "ok    telemetry     goes to a collector at http://localhost:4318"
+    )
+    assert "telemetry" not in verdicts(inside("doctor", "--json"))

@@ -11,6 +11,8 @@ import pytest
 from adapters.cli.commands import COMMANDS
 from adapters.cli.config import SHARED
 from adapters.cli.permissions import NEEDS, Permission
+from adapters.telemetry.table import metrics_table
+from fsm.drawing.files import marked
 from tests.adapters.azure.compute import GROUP, NAME, Compute
 from tests.adapters.azure.planning.cloud import history_row, serve_cloud, sku
 from tests.adapters.azure.planning.price_rows import rows
@@ -111,6 +113,11 @@ def test_the_keys_of_a_vm_are_documented(inside: Command, directory: Path, twin:
             json.loads(vm(what, NAME, "--resource-group", GROUP, "--json").out) for what in ("show", "deallocate")
         )
     assert keys("vm") == shown.keys() | left.keys()
+
+
+def test_every_metric_is_in_the_table_as_the_code_has_it() -> None:
+    """The table is generated from the catalogue that is served."""
+    assert marked("metrics", metrics_table()) in README
 
 
 def test_the_custom_role_is_json_that_may_renew() -> None:

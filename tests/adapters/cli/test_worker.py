@@ -29,6 +29,8 @@ RECEIPT_KEYS = {
     "failures",
     "checkpoints",
     "notices",
+    "margin_s",
+    "redone_s",
     "stopped_by",
     "hung",
     "seconds",
