@@ -37,7 +37,7 @@ def test_constraints_are_names_and_versions() -> None:
     assert names - pinned_names() == {"spotfsm"}  # whose extras its own extra `dev` includes
 
 
-@pytest.mark.parametrize("file", ["Makefile", "constraints.txt", ".ci/run"])
+@pytest.mark.parametrize("file", ["Makefile", "constraints.txt", ".ci/run", ".ci/container"])
 def test_no_file_of_the_build_names_a_host(file: str) -> None:
     """Where packages come from is the machine's business: the build names no registry."""
     assert not re.search(r"https?://|index-url|--registry|find-links", (ROOT / file).read_text())

@@ -15,6 +15,7 @@ COMMANDS = (
     "vm",
     "deploy",
     "doctor",
+    "package",
     "prune",
     "traces",
     "replay",

@@ -41,7 +41,7 @@ def keys(command: str) -> set[str]:
     """The keys that the README documents for a command: the names in code, before what is said of each."""
     found = re.search(rf"^\| `{command}` \| (.*) \|$", section("Keys of `--json`"), re.MULTILINE)
     assert found is not None
-    return set(re.findall(r"`([a-z_]+)`", found[1]))
+    return set(re.findall(r"`([a-z0-9_]+)`", found[1]))
 
 
 @pytest.mark.processes
