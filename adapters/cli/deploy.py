@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
@@ -13,11 +12,24 @@ from typing import Annotated, Any
 import typer
 
 from adapters.azure.deploy.commands import lookups_for
-from adapters.azure.deploy.steps import ABOUT, BUILD, EvictionPolicy, Order, Shape, Step, commands, lookups
+from adapters.azure.deploy.steps import (
+    ABOUT,
+    BUILD,
+    TRACES_S,
+    EvictionPolicy,
+    Order,
+    PrincipalKind,
+    Shape,
+    Step,
+    commands,
+    lookups,
+)
 from adapters.azure.planning.sizes import unfit_by_name
 from adapters.cli import azure_options, options
 from adapters.cli.itself import own_command
 from adapters.cli.output import show_json
+from adapters.packaging import manage_actions
+from adapters.telemetry.queries import overview_query
 from fsm.errors import ConfigurationError
 
 _EXAMPLES = (
@@ -143,6 +155,9 @@ def _deploy(
             "ID",
         ),
     ] = None,
+    operator_kind: Annotated[
+        PrincipalKind, options.setting("--operator-kind", "What it stands for: User, Group or ServicePrincipal.")
+    ] = PrincipalKind.USER,
     bastion: Annotated[
         bool, typer.Option("--bastion/--no-bastion", help="Deploy a Bastion, billed by the hour, to reach the VM.")
     ] = True,
@@ -209,6 +224,7 @@ def _deploy(
         queue_name=queue_name,
         container_name=container_name,
         operator=operator,
+        operator_kind=operator_kind,
         bastion=bastion,
         admin=admin,
         ssh_key=ssh_key.expanduser(),
@@ -218,7 +234,8 @@ def _deploy(
         package=package,
         message=message,
         count=count,
-        actions=_actions(),
+        actions=dict(manage_actions()),
+        traces_query=overview_query(since_s=TRACES_S),
     )
     if as_json:
         show_json({"steps": [_described(step, order) for step in chosen]})
@@ -241,12 +258,6 @@ def _chosen(named: Sequence[Step], since: Step | None) -> Sequence[Step]:
 
 def _resume(step: Step) -> str:
     return f"Then go on: the same options and --from {step}." if step in BUILD else "Then take the step again."
-
-
-def _actions() -> dict[str, str]:
-    """What a VM Application's version runs, by its action."""
-    text = (files("adapters.host") / "deploy" / "vm-application.json").read_text(encoding="utf-8")
-    return {str(action): str(command) for action, command in json.loads(text).items()}
 
 
 def _described(step: Step, order: Order) -> dict[str, object]:

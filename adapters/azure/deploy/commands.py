@@ -33,14 +33,12 @@ class Command:
         unless: nothing is done where this file is.
         output: the file that takes what it prints.
         interactive: somebody talks to it at the terminal.
-        patient: a role that was just assigned may not have arrived: denied, it is tried again for minutes.
     """
 
     words: Sequence[Word]
     unless: Path | None = None
     output: Path | None = None
     interactive: bool = False
-    patient: bool = False
 
     @property
     def shell(self) -> str:

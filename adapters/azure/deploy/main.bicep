@@ -106,7 +106,6 @@ output packagesUrl string = storage.outputs.packagesUrl
 output galleryName string = gallery.outputs.galleryName
 output applicationName string = gallery.outputs.applicationName
 output insightsName string = insights.outputs.name
-output workspaceId string = insights.outputs.workspaceId
 output workerRoleName string = access.outputs.workerRoleName
 output operatorRoleName string = access.outputs.operatorRoleName
 output customAssignments array = access.outputs.customAssignments

@@ -60,7 +60,9 @@ param storageAccountName string
 param queueName string = 'jobs'
 param containerName string = 'records'
 
-@description('Where the worker answers for its health, to the platform as well.')
+@description('Where the worker answers for its health, to the platform as well. Several units cannot share it.')
+@minValue(1)
+@maxValue(65535)
 param healthPort int = 8080
 
 module settings 'modules/settings.bicep' = {

@@ -18,6 +18,9 @@ from adapters.azure.deploy.commands import Command, Variable, Word
 PACKAGES = "packages"
 """The container of packages, as modules/storage.bicep calls it."""
 TUNNEL_PORT = 50022
+TRACES_S = 3600
+TRACES_OFFSET = "0d1h"
+"""How far back traces are looked at, for a query and for the command that asks it."""
 UNIT = "spotfsm-worker"
 _SIGNED_IN = Variable("OPERATOR")
 
@@ -35,6 +38,7 @@ class Step(StrEnum):
     UPLOAD = "upload"
     PUBLISH = "publish"
     COMPUTE = "compute"
+    STATUS = "status"
     ASSIGN = "assign"
     EVICT = "evict"
     TRACES = "traces"
@@ -61,6 +65,7 @@ ABOUT: Mapping[Step, str] = {
     Step.UPLOAD: "upload the package",
     Step.PUBLISH: "publish it as a version of the VM Application",
     Step.COMPUTE: "deploy the VM, or the scale set, with this version on it",
+    Step.STATUS: "count what waits and what became of the rest",
     Step.ASSIGN: "give the VM, or the scale set, this version in place of another",
     Step.EVICT: "simulate an eviction: a real one, which takes up to half an hour to come",
     Step.TRACES: "look at what the worker told Application Insights",
@@ -88,6 +93,14 @@ class EvictionPolicy(StrEnum):
     DELETE = "Delete"
 
 
+class PrincipalKind(StrEnum):
+    """What an object id stands for, as Azure spells it."""
+
+    USER = "User"
+    GROUP = "Group"
+    SERVICE_PRINCIPAL = "ServicePrincipal"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
     """What is to be deployed, and how.
@@ -100,6 +113,8 @@ class Order:
         operator: an object id that is granted the operator's roles, `none`, or None for whoever is signed in.
         ssh_key: the private key; the public one lies beside it with `.pub` behind its name.
         package: an archive that is there, or None to make one of `version` in the working directory.
+        actions: what a version of the VM Application runs to install, update and remove it.
+        traces_query: what is asked of Application Insights.
     """
 
     bicep: Path
@@ -118,6 +133,7 @@ class Order:
     queue_name: str
     container_name: str
     operator: str | None
+    operator_kind: PrincipalKind
     bastion: bool
     admin: str
     ssh_key: Path
@@ -128,6 +144,7 @@ class Order:
     message: str
     count: int
     actions: Mapping[str, str]
+    traces_query: str
 
     @property
     def archive(self) -> Path:
@@ -145,7 +162,7 @@ class Order:
 
 # -- what is looked up -----------------------------------------------------------------------------------------------
 
-_OUTPUTS = {
+OUTPUTS = {
     "ACCOUNT": "storageAccountName",
     "QUEUE_URL": "queueUrl",
     "STORE_URL": "storeUrl",
@@ -153,7 +170,6 @@ _OUTPUTS = {
     "GALLERY": "galleryName",
     "APPLICATION": "applicationName",
     "INSIGHTS": "insightsName",
-    "WORKSPACE": "workspaceId",
     "WORKER_ROLE": "workerRoleName",
     "OPERATOR_ROLE": "operatorRoleName",
 }
@@ -166,7 +182,7 @@ def lookups(order: Order) -> Mapping[str, Command]:
     """By variable: the command that prints its value."""
     az = _az(order)
     deployment = ("deployment", "group", "show", "--name", f"{order.name}-infrastructure")
-    found = {name: az(*deployment, *_text(f"properties.outputs.{output}.value")) for name, output in _OUTPUTS.items()}
+    found = {name: az(*deployment, *_text(f"properties.outputs.{output}.value")) for name, output in OUTPUTS.items()}
     for number in range(_ASSIGNMENTS_MAX):
         query = f"properties.outputs.customAssignments.value[{number}]"
         found[f"ASSIGNMENT_{number}"] = az(*deployment, *_text(query))
@@ -188,9 +204,9 @@ def _az(order: Order) -> Callable[..., Command]:
     """Makes commands of the Azure CLI for this subscription and, unless told otherwise, this resource group."""
     subscription: Sequence[str] = () if order.subscription is None else ("--subscription", order.subscription)
 
-    def az(*words: Word, grouped: bool = True, interactive: bool = False, patient: bool = False) -> Command:
+    def az(*words: Word, grouped: bool = True, interactive: bool = False) -> Command:
         group = ("--resource-group", order.resource_group) if grouped else ()
-        return Command(words=["az", *words, *group, *subscription], interactive=interactive, patient=patient)
+        return Command(words=["az", *words, *group, *subscription], interactive=interactive)
 
     return az
 
@@ -235,7 +251,7 @@ def commands(step: Step, order: Order) -> Sequence[Command]:
             return [_settings(order)]
         case Step.PACKAGE:
             words = (*order.spotfsm, "package", "--version", order.version, "--config", str(order.settings))
-            return [Command(words=words)]
+            return [Command(words=[*words, "--extra", "telemetry"])]
         case Step.UPLOAD:
             return [_upload(order)]
         case Step.PUBLISH:
@@ -243,6 +259,8 @@ def commands(step: Step, order: Order) -> Sequence[Command]:
         case Step.COMPUTE:
             template = "vm.bicep" if order.shape is Shape.VM else "scaleset.bicep"
             return [_deployment(order, "compute", template, _compute(order))]
+        case Step.STATUS:
+            return [Command(words=[*order.spotfsm, "status", *_places(), "--credential", "default"])]
         case Step.ASSIGN:
             kind = "vm" if order.shape is Shape.VM else "vmss"
             words = (
@@ -258,7 +276,8 @@ def commands(step: Step, order: Order) -> Sequence[Command]:
         case Step.EVICT:
             return [az("vm", "simulate-eviction", "--name", order.vm)]
         case Step.TRACES:
-            return [Command(words=[*order.spotfsm, "traces", "--workspace", Variable("WORKSPACE")])]
+            words = ("monitor", "app-insights", "query", "--app", Variable("INSIGHTS"), "--offset", TRACES_OFFSET)
+            return [az(*words, "--analytics-query", order.traces_query, "--output", "table")]
         case Step.START:
             return [az("vm", "start", "--name", order.vm)]
         case Step.UNIT:
@@ -311,6 +330,7 @@ def _infrastructure(order: Order) -> Mapping[str, Word]:
     }
     if order.operator != "none":
         parameters["operatorPrincipalId"] = order.operator or _SIGNED_IN
+        parameters["operatorPrincipalType"] = order.operator_kind.value
     return parameters
 
 
@@ -352,11 +372,15 @@ def _compute(order: Order) -> Mapping[str, Word]:
 
 def _messages(order: Order) -> Command:
     words = (*order.spotfsm, "enqueue", order.message, "--count", str(order.count))
-    return Command(words=[*words, "--queue", Variable("QUEUE_URL"), "--credential", "default"], patient=True)
+    return Command(words=[*words, "--queue", Variable("QUEUE_URL"), "--credential", "default"])
+
+
+def _places() -> Sequence[Word]:
+    return ("--queue", Variable("QUEUE_URL"), "--store", Variable("STORE_URL"))
 
 
 def _settings(order: Order) -> Command:
-    form = 'queue = "%s"\nstore = "%s"\n\n[worker]\nhandler = "%s"\n'
+    form = 'queue = "%s"\nstore = "%s"\n\n[worker]\nhandler = "%s"\ntelemetry = "azure-monitor"\n'
     words = ("printf", form, Variable("QUEUE_URL"), Variable("STORE_URL"), order.handler)
     return Command(words=words, output=order.settings, unless=order.settings)
 
@@ -367,7 +391,6 @@ def _upload(order: Order) -> Command:
         *("--name", order.archive.name, "--file", str(order.archive), "--overwrite", "true"),
         *("--auth-mode", "login", "--output", "none"),
         grouped=False,
-        patient=True,
     )
 
 

@@ -141,6 +141,25 @@ TABLE = (
         arriving=True,
     ),
     _Row(
+        r"UnmatchedPrincipalType",
+        "--operator-kind",
+        "the object id stands for something else",
+        "Give User, Group or ServicePrincipal.",
+    ),
+    _Row(
+        r"RoleDefinitionDoesNotExist",
+        None,
+        "Azure does not know the role that it was just given",
+        "Wait a minute.",
+        arriving=True,
+    ),
+    _Row(
+        r"PropertyChangeNotAllowed[^']*'([\w.]+)'|PropertyChangeNotAllowed",
+        None,
+        "a VM that exists cannot change {0}",
+        "Delete the VM first, or take another --name.",
+    ),
+    _Row(
         r"TooManyRequests|\bthrottl\w+|Too Many Requests",
         None,
         "Azure throttles the requests",

@@ -43,8 +43,8 @@ param storageAccountName string
 param queueName string = 'jobs'
 param containerName string = 'records'
 
-@description('Where the worker answers for its health.')
-param healthPort int = 8080
+@description('Where the worker answers for its health; 0 is nowhere. Several units on a VM cannot share a port.')
+param healthPort int = 0
 
 module settings 'modules/settings.bicep' = {
   name: 'settings'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from adapters.cli.main import build
 from tests.adapters.azure.deploy import fake_program
 from tests.adapters.azure.deploy.bicep_file import parse
 from tests.adapters.cli.conftest import Command
+from tests.second_tier import unavailable
 
 OPERATOR = "c6a89b2d-59bc-44d0-9896-0f6e12d7b80a"
 VARIANTS: Mapping[str, Sequence[str]] = {
@@ -184,7 +186,7 @@ def test_every_command_of_our_own_is_one(inside: Command, stage: Stage) -> None:
     """Its options are read by the command that they are for."""
     assert inside("deploy", *Step, "--run").code == 0
     calls = [call[1:] for call in stage.calls if call[0] == "spotfsm"]
-    assert {call[0] for call in calls} == {"enqueue", "package", "traces"}
+    assert {call[0] for call in calls} == {"enqueue", "package", "status"}
     for command, *arguments in calls:
         if command in COMMANDS:
             group = typer.main.get_command(build([command]))
@@ -208,6 +210,18 @@ def test_what_is_there_stays(inside: Command, stage: Stage, directory: Path) -> 
     assert inside("deploy", "--run").code == 0
     assert not any(call[0] == "ssh-keygen" for call in stage.calls)
     assert (directory / "worker.toml").read_text() == "mine = true"
+
+
+def test_a_key_is_private(inside: Command, stage: Stage, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real ssh-keygen makes one that nobody else can read, and its public half beside it."""
+    found = shutil.which("ssh-keygen", path="/usr/bin:/bin")
+    if found is None:
+        unavailable("it needs ssh-keygen")
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    assert inside("deploy", "key", "--run").code == 0
+    key = directory / ".ssh" / "spotfsm"
+    assert key.stat().st_mode & 0o077 == 0
+    assert key.with_suffix(".pub").read_text().startswith("ssh-rsa ")
 
 
 def test_a_run_goes_on_where_it_stopped(inside: Command, stage: Stage) -> None:
@@ -308,6 +322,13 @@ SAMPLES: Sequence[tuple[str, str, str]] = (
     ("(Forbidden) no", "login", "it lacks a permission"),
     ("/me request is only valid with delegated authentication flow.", "--operator", "does not say who is signed in"),
     ("(PrincipalNotFound) Principal 1 does not exist in the directory", "--operator", "does not know this principal"),
+    ("(UnmatchedPrincipalType) The PrincipalId is a Group", "--operator-kind", "stands for something else"),
+    ("(RoleDefinitionDoesNotExist) The role is not there", "compute", "does not know the role"),
+    (
+        "(PropertyChangeNotAllowed) Changing property 'osProfile.customData' is not allowed.",
+        "compute",
+        "a VM that exists cannot change osProfile.customData",
+    ),
     ("(TooManyRequests) The request is being throttled", "compute", "Azure throttles the requests"),
     ("(StorageAccountAlreadyTaken) The storage account named x is already taken.", "--name", "is taken"),
     ("(InvalidParameter) linuxConfiguration.ssh.publicKeys.keyData is invalid", "--ssh-key", "refuses the public key"),

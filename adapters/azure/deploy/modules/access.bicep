@@ -143,12 +143,13 @@ resource publisherOnPackages 'Microsoft.Authorization/roleAssignments@2022-04-01
 
 // -- the operator ----------------------------------------------------------------------------------------------------
 
-// Starts a VM again after an eviction, and evicts one for a test: never the worker's own.
+// Starts a VM again after an eviction, and evicts one for a test: never the worker's own. To reprice one takes
+// virtualMachines/write, which may change anything about it: leave that to an owner.
 resource operatorRole 'Microsoft.Authorization/roleDefinitions@2022-04-01' = {
   name: guid(resourceGroup().id, 'spotfsm operator')
   properties: {
     roleName: 'spotfsm operator ${uniqueString(resourceGroup().id)}'
-    description: 'Look at VMs, start, deallocate and reprice them, and simulate evictions.'
+    description: 'Look at VMs, start and deallocate them, and simulate evictions.'
     type: 'CustomRole'
     assignableScopes: [
       resourceGroup().id

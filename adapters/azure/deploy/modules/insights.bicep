@@ -27,4 +27,3 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
 }
 
 output name string = component.name
-output workspaceId string = workspace.properties.customerId

@@ -22,10 +22,11 @@ var variables = [
   'SPOTFSM_QUEUE=${account.properties.primaryEndpoints.queue}${queueName}'
   'SPOTFSM_STORE=${account.properties.primaryEndpoints.blob}${containerName}'
   'SPOTFSM_CLIENT_ID=${worker.properties.clientId}'
-  'SPOTFSM_HEALTH_PORT=${healthPort}'
   'APPLICATIONINSIGHTS_CONNECTION_STRING="${component.properties.ConnectionString}"'
+  'APPLICATIONINSIGHTS_AUTHENTICATION_STRING="Authorization=AAD;ClientId=${worker.properties.clientId}"'
 ]
-var environmentFile = base64(join(concat(variables, ['']), '\n'))
+var health = healthPort == 0 ? [] : ['SPOTFSM_HEALTH_PORT=${healthPort}']
+var environmentFile = base64(join(concat(variables, health, ['']), '\n'))
 var cloudConfig = [
   '#cloud-config'
   'write_files:'

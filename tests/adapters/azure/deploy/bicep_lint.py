@@ -53,9 +53,23 @@ class _Lint:
         for name, module in file.modules.items():
             for fault in self._module(path, file, module):
                 yield f"module {name}: {fault}"
+        wanted = self._wanted(path)
         for name, (kind, _) in file.outputs.items():
             if kind not in _PARAMETER_KINDS:
                 yield f"output {name}: {kind} is no type"
+            if wanted is not None and name not in wanted:
+                yield f"output {name}: nobody asks for it"
+
+    def _wanted(self, path: str) -> set[str] | None:
+        """The outputs that other files ask of this one; None if it is no module of theirs."""
+        wanted, is_module = set(), False
+        for other, file in self.files.items():
+            names = {name for name, module in file.modules.items() if _beside(other, module.path) == path}
+            is_module |= bool(names)
+            for use in (use for expression in file.expressions() for use in uses(expression)):
+                if isinstance(use, Reference) and use.name in names and use.path[:1] == ("outputs",):
+                    wanted.add(use.path[1])
+        return wanted if is_module else None
 
     # -- names --------------------------------------------------------------------------------------------------------
 

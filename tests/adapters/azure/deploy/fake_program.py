@@ -1,7 +1,7 @@
 """Stands in for `az`, `spotfsm`, `ssh-keygen` and `scp`: remembers its calls, and answers or fails as it is told.
 
 As `az` it refuses what the real one would: `az_commands.json` has the flags of each command, as the help of azure-cli
-2.91.0 (November 2026) gives them, and those of the bastion extension from its source.
+2.91.0 (November 2026) gives them, and those of its extensions from their source.
 """
 
 from __future__ import annotations

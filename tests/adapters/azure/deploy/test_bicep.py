@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+import typer
 from hatchling.builders.wheel import WheelBuilder
 
 from adapters.azure import deploy
+from adapters.azure.deploy import steps
+from adapters.cli.main import build
 from adapters.cli.permissions import NEEDS, Permission
 from tests.adapters.azure.deploy.arm_shapes import MODELS
 from tests.adapters.azure.deploy.bicep_file import parse
@@ -70,6 +73,20 @@ class TestWhatShips:
         names = set(zipfile.ZipFile(wheel).namelist())
         assert {f"adapters/azure/deploy/{path}" for path in SHIPPED} <= names
         assert "adapters/host/deploy/vm-application.json" in names
+
+    def test_every_output_is_looked_up(self) -> None:
+        """The commands of the walk-through ask for what the infrastructure tells, and for nothing else."""
+        outputs = parse(SHIPPED["main.bicep"]).outputs.keys()
+        assert {*steps.OUTPUTS.values(), "customAssignments"} == outputs
+        assert "versionId" in parse(SHIPPED["version.bicep"]).outputs
+
+    def test_the_worker_knows_what_it_is_told(self) -> None:
+        """Each variable that cloud-init writes is a setting of `worker`, or one of Application Insights' own."""
+        told = set(re.findall(r"'([A-Z_]+)=", SHIPPED["modules/settings.bicep"]))
+        group = typer.main.get_command(build(["worker"]))
+        worker = group.commands["worker"]  # type: ignore[attr-defined] # a group
+        known = {parameter.envvar for parameter in worker.params}
+        assert {name for name in told if not name.startswith("APPLICATIONINSIGHTS_")} <= known
 
     def test_no_secret_is_in_it(self) -> None:
         """No key is listed, no SAS is made, no password is asked for."""
@@ -177,6 +194,7 @@ class TestTheLint:
             ("modules/access.bicep", "builtIn.reader)\n", "builtIn.readers)\n", "no such property"),
             ("modules/access.bicep", "principalType: 'ServicePrincipal'", "principalType: 'Service'", "is none of"),
             ("modules/access.bicep", "    principalId: workerPrincipalId\n", "", "lacks principalId"),
+            ("modules/insights.bicep", "output name string", "output names string", "nobody asks for it"),
             ("modules/insights.bicep", "component.name", "component.properties.nameX", "no such property"),
             ("modules/identity.bicep", "worker.properties.principalId", "worker.principalId", "no such property"),
             ("version.bicep", "regionalReplicaCount: 1", "regionalReplicaCount: true", "takes int, and is bool"),
