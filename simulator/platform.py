@@ -308,6 +308,10 @@ class Platform(Observer):
         self.evictions += taken
         return taken
 
+    def order_eviction(self, machine: Machine) -> None:
+        """Take a VM when it suits the platform: with or without a notice, as its plan draws it."""
+        self._spawn(self.evict(machine))
+
     async def _give_notice(self, machine: Machine, notice_s: float) -> str:
         """Announce, and wait until it is time: as announced, earlier, or soon after it was acknowledged."""
         event_id = self._new_event_id()

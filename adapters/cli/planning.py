@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from adapters.cli.output import duration_text, say
+from fsm.errors import ReplyLostError, ThrottledError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,6 +24,17 @@ UNKNOWN = "unknown"
 _WIDE = 400
 """Columns of an output that is no terminal."""
 _BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+@contextmanager
+def worth_trying_again() -> Iterator[None]:
+    """Say of what may pass that it may."""
+    try:
+        yield
+    except ThrottledError as exc:
+        raise ThrottledError(f"{exc}. Try again in some minutes.") from exc
+    except ReplyLostError as exc:
+        raise ReplyLostError(f"{exc}. Try again later.") from exc
 
 
 class PagesRead:

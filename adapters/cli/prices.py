@@ -86,7 +86,8 @@ def _prices(
         subscription=subscription,
         refresh=refresh,
     )
-    plan = asyncio.run(_plan(settings, sizes, region.split(","), os))
+    with planning.worth_trying_again():
+        plan = asyncio.run(_plan(settings, sizes, region.split(","), os))
     for note in plan.notes:
         say(f"note: {note}")
     if html is not None:

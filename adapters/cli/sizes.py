@@ -105,7 +105,8 @@ def _sizes(
         subscription=subscription,
         refresh=refresh,
     )
-    plan = asyncio.run(_plan(settings, region, os))
+    with planning.worth_trying_again():
+        plan = asyncio.run(_plan(settings, region, os))
     found = sorted(filter(bounds.hold, plan.sizes), key=_KEYS[order])
     for note in plan.notes:
         say(f"note: {note}")

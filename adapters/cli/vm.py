@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from adapters import wiring
-from adapters.cli import azure_options, options, vm_orders
+from adapters.cli import azure_options, options, planning, vm_orders
 from adapters.cli.output import show_help
 from adapters.cli.vm_orders import Ordered, Place
 from fsm.orders import Order
@@ -108,7 +108,8 @@ def _place(
 
 
 def _carry_out(place: Place, ordered: Ordered, *, as_json: bool) -> None:
-    view, row = asyncio.run(vm_orders.carry_out(place, ordered))
+    with planning.worth_trying_again():
+        view, row = asyncio.run(vm_orders.carry_out(place, ordered))
     vm_orders.show_outcome(place.name, view, row, as_json=as_json)
 
 
@@ -145,7 +146,9 @@ def _show(
             view = await operator.look()
             return view, None if view.terms is None else await operator.price(view)
 
-    vm_orders.show_vm(name, *asyncio.run(look()), as_json=as_json)
+    with planning.worth_trying_again():
+        view, price = asyncio.run(look())
+    vm_orders.show_vm(name, view, price, as_json=as_json)
 
 
 def _ordering(order: Order) -> Callable[..., None]:

@@ -88,6 +88,8 @@ class Compute:
                 self._evicting = self.evicts_after
                 return 204, {}, {}
             case "PATCH":
+                if self.power not in {"deallocated", "deallocating"}:
+                    return 409, error("MaxPriceChangeNotAllowedForAllocatedVMs", "Deallocate the VM first."), {}
                 self.bodies.append(body)
                 return 200, self._vm(provisioning="Updating"), self._headers(what, lambda: self._reprice(body))
         return 400, error("InvalidParameter", path), {}

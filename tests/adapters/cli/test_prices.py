@@ -257,6 +257,7 @@ def test_an_outage_without_anything_kept_is_one_line(
     ended = prices(D2, "--region", EAST, signed_in=False)
     assert ended.code == 1
     assert ended.error_line.startswith("the price list does not answer: ")
+    assert ended.error_line.endswith(". Try again later.")
     assert cloud.pages() == documents.TRIES_MAX
 
 

@@ -297,7 +297,7 @@ def test_being_refused_for_now_is_waited_for(vm: Ask, cloud: Cloud, compute: Com
     cloud.refuse(429, "TooManyRequests", "slow down", path="/virtualMachines/")
     ended = vm("show")
     assert ended.code == 1
-    assert ended.error_line == "Azure refuses: TooManyRequests (429): slow down"
+    assert ended.error_line == "Azure refuses: TooManyRequests (429): slow down. Try again in some minutes."
 
 
 def test_an_operation_that_does_not_end_is_not_known_to_be_done(vm: Ask, compute: Compute) -> None:
@@ -305,7 +305,7 @@ def test_an_operation_that_does_not_end_is_not_known_to_be_done(vm: Ask, compute
     compute.looks = 1_000_000
     ended = vm("start", "--timeout", "1s")
     assert ended.code == 1
-    assert ended.err.splitlines()[-1] == "error: start: vm-spot is not known to be done within 1 s"
+    assert ended.err.splitlines()[-1] == "error: start: vm-spot is not known to be done within 1 s. Try again later."
 
 
 def test_an_eviction_that_does_not_come_is_told(vm: Ask, compute: Compute) -> None:
@@ -313,7 +313,7 @@ def test_an_eviction_that_does_not_come_is_told(vm: Ask, compute: Compute) -> No
     compute.power, compute.evicts_after = "running", 1_000_000
     ended = vm("simulate-eviction", "--wait", "--timeout", "1s")
     assert ended.code == 1
-    assert ended.err.splitlines()[-1] == "error: vm-spot still runs after 1s"
+    assert ended.err.splitlines()[-1] == "error: vm-spot still runs after 1s. Try again later."
 
 
 # -- moments of confusion ----------------------------------------------------------------------------------------------
