@@ -22,9 +22,11 @@ Nothing here waits, draws randomness or reads a clock.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from typing import assert_never
 
 from fsm.job import JobFact, JobRow, JobState, JobTrigger
@@ -159,6 +161,16 @@ Event = (
     Received | Found | PresenceFound | Written | Done | Refused | NoReply | Checkpointed | Returned | Failed
     | Interrupted | RenewalDue | Renewed | RenewalRefused | RenewalUnanswered | LeaseGone | TimeUp
 )  # fmt: skip
+
+
+def event_name(event: Event) -> str:
+    """An event's class as words: `RenewalDue` is "renewal due"."""
+    return _as_words(type(event).__name__)
+
+
+@cache
+def _as_words(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
 
 
 # -- what can be asked of the world ----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Protocol
 
+from fsm.journal_kinds import Kind
 from fsm.notices import EventsDocument
 from fsm.record import Presence, Record
 from fsm.spot_vm import Terms, VmState
@@ -475,7 +476,7 @@ class Journal(Protocol):
     """Every row taken and every causal mark, in order. A line is on its way to the disk before its effect is."""
 
     @abstractmethod
-    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+    def write(self, kind: Kind, fields: Mapping[str, JsonScalar]) -> None:
         """Append one entry. Never blocks for long and never raises: a full disk must not stop the drain."""
 
     @abstractmethod

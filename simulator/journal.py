@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from fsm.journal import LineMaker
+from fsm.journal_kinds import Kind
 from fsm.ports import Journal, JsonScalar
 from simulator.clock import ORIGIN
 from simulator.loop import Life
@@ -22,7 +23,7 @@ class Entry:
 
     at_s: float
     process: str
-    kind: str
+    kind: Kind
     fields: Mapping[str, JsonScalar]
 
     def text(self, name: str) -> str:
@@ -52,7 +53,7 @@ class MemoryJournal(Journal):
         self._life = life
         self._observe = observe
 
-    def write(self, kind: str, fields: Mapping[str, JsonScalar]) -> None:
+    def write(self, kind: Kind, fields: Mapping[str, JsonScalar]) -> None:
         if self._life is None or not self._life.dead:
             entry = Entry(asyncio.get_running_loop().time(), self._process, kind, fields)
             self._entries.append(entry)
@@ -65,8 +66,9 @@ class MemoryJournal(Journal):
 
 def journal_lines(entries: Iterable[Entry], *, origin: datetime = ORIGIN) -> Iterable[str]:
     """The entries as the lines a worker's own journal would hold, each source counting its own."""
-    numbers: dict[str, int] = {}
+    makers: dict[str, LineMaker] = {}
     for entry in entries:
-        number = numbers[entry.process] = numbers.get(entry.process, 0) + 1
-        at = (origin + timedelta(seconds=entry.at_s)).isoformat(timespec="microseconds")
-        yield json.dumps({"n": number, "at": at, "source": entry.process, "kind": entry.kind, **entry.fields})
+        if entry.process not in makers:
+            makers[entry.process] = LineMaker(entry.process)
+        at = origin + timedelta(seconds=entry.at_s)
+        yield makers[entry.process].line(at, entry.kind, entry.fields)

@@ -20,6 +20,7 @@ from random import Random
 from fsm.application import AppTrigger
 from fsm.engine import Engine
 from fsm.joint import AFTER_VM, FireApplication
+from fsm.journal_kinds import Kind
 from fsm.notices import ScheduledEvent
 from fsm.spot_vm import PAY_AS_YOU_GO, SPOT_VM, Offer, VmFact, VmRow, VmState, VmTrigger, vm_facts
 from simulator.faults import FaultPlan, Injector
@@ -172,7 +173,7 @@ class Platform(Observer):
         after = row.after(before)
         rule = AFTER_VM.rule_for(before, after, all_settled=True)
         self._journal.write(
-            "row",
+            Kind.ROW,
             {
                 "machine": SPOT_VM.name,
                 "vm": machine.name,
@@ -380,7 +381,7 @@ class Platform(Observer):
 
     def _note_market(self) -> None:
         moment: Moment = self._market.now
-        self._journal.write("market", {"price_usd_per_h": str(moment.price_usd_per_h), "capacity": moment.capacity})
+        self._journal.write(Kind.MARKET, {"price_usd_per_h": str(moment.price_usd_per_h), "capacity": moment.capacity})
 
     # -- the operator -------------------------------------------------------------------------------------------------
 
@@ -518,27 +519,27 @@ class Platform(Observer):
         process = machine.worker
         if process is None or process.life.frozen:
             return
-        self._journal.write("freeze", {"vm": machine.name, "for_s": round(lasts_s, 3)})
+        self._journal.write(Kind.FREEZE, {"vm": machine.name, "for_s": round(lasts_s, 3)})
         process.life.freeze()
         await asyncio.sleep(lasts_s)
         process.life.thaw()
 
     async def _kill(self, machine: Machine) -> None:
         if machine.worker is not None:
-            self._journal.write("kill", {"vm": machine.name})
+            self._journal.write(Kind.KILL, {"vm": machine.name})
             machine.worker.die(Ending.DIED)
 
     async def _stop(self, machine: Machine) -> None:
         """SIGTERM, and SIGKILL for whoever does not listen."""
         process = machine.worker
         if process is not None:
-            self._journal.write("stop_sent", {"vm": machine.name})
+            self._journal.write(Kind.STOP_SENT, {"vm": machine.name})
             process.signals.send("SIGTERM")
             await asyncio.wait([process.task], timeout=self._scenario.worker.stop_grace_s + 15.0)
             process.die(Ending.DIED)
 
     async def _jump(self, machine: Machine, by_s: float) -> None:
-        self._journal.write("clock_jump", {"vm": machine.name, "by_s": round(by_s, 3)})
+        self._journal.write(Kind.CLOCK_JUMP, {"vm": machine.name, "by_s": round(by_s, 3)})
         machine.clock.skew_s += by_s
 
     def _now_s(self) -> float:

@@ -26,7 +26,7 @@ from adapters.cli.demo_screen import DemoScreen
 from adapters.cli.demo_stage import PlayedVm, Return, Stage
 from adapters.cli.options import AsJson
 from adapters.cli.receipt import Receipt, make_receipt
-from adapters.host.journal_lines import JournalFollower, Line, read_lines
+from adapters.host.journal_lines import JournalFollower, Line, read_journals
 from adapters.sqlite.history import keep_history, read_history, recordings
 from adapters.twin.server import serve_twin
 from adapters.wiring import open_storage
@@ -171,7 +171,7 @@ async def _play(stage: Stage, console: Console) -> Receipt:
             finally:
                 await vm.destroy()
         took_s = time.monotonic() - began_s
-    lines = read_lines(stage.journal)
+    lines = read_journals(stage.journal)
     return make_receipt(
         statuses=await _statuses(stage, pages_of),
         recordings=recordings(read_history(stage.database)),

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fsm.journal_kinds import Kind
 from fsm.ports import InstanceMetadata, Journal, VmIdentity
 
 MOUNTINFO_FILE = Path("/proc/self/mountinfo")
@@ -149,7 +150,7 @@ class WarningMetadata(InstanceMetadata):
     async def identity(self, *, timeout_s: float) -> VmIdentity:
         identity = await self._metadata.identity(timeout_s=timeout_s)
         for warning in warnings(self._files, read_mounts(), identity):
-            self._journal.write("warning", {"text": warning.line})
+            self._journal.write(Kind.WARNING, {"text": warning.line})
         return identity
 
 

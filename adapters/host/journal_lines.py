@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Self
 
 from fsm.errors import ConfigurationError
-from fsm.journal import FORMAT, UNREADABLE, Line, parse_line
+from fsm.journal import FORMAT, LINE_BYTES_MAX, UNREADABLE, Line, is_torn, parse_line
+from fsm.journal_kinds import Kind
 
-__all__ = ["JournalFollower", "Line", "read_journals", "read_lines"]
+__all__ = ["JournalFollower", "Line", "read_journals"]
 
 _EXAMPLE_CHARS = 60
+_BLANK = " \t\r\n\0"
+"""A crash of the machine may leave zeros where a line was to be."""
 
 
 class JournalFollower:
@@ -38,57 +41,77 @@ class JournalFollower:
                 yield line
 
 
-def read_lines(*paths: Path) -> list[Line]:
-    """Every whole line of these journals; those of one source are in their order.
-
-    A line that a kill tore is passed over: the call it was to announce was never made. What stands behind the tear on
-    the same line is another process's and is kept.
-    """
-    return [line for path in paths for line in _lines_of(path) if line.kind != UNREADABLE]
-
-
 def read_journals(*paths: Path) -> list[Line]:
-    """Every line of these journals, for judging them; what is no line, other than a torn end, stands as `UNREADABLE`.
+    """Every line of these journals, for judging them; what is no line, and not torn by a kill, stands as `UNREADABLE`.
+
+    The files come in the order of their first lines, however they are named: so the parts of a rotated journal are in
+    theirs. A file that is named twice is read once. Within a file nothing is sorted: lines that changed places are a
+    fault.
 
     Raises:
         ConfigurationError: a file cannot be read, is not a journal, or is of a format this version does not know.
     """
-    lines: list[Line] = []
-    for path in paths:
-        try:
-            own = list(_lines_of(path))
-        except OSError as exc:
-            raise ConfigurationError(
-                "JOURNAL", f"{path} cannot be read: {exc.strerror}", "Name a journal file."
-            ) from exc
-        remedy = "Name a file that a worker wrote with --journal."
-        if not own:
-            raise ConfigurationError("JOURNAL", f"{path} is empty", remedy)
-        if all(line.kind == UNREADABLE for line in own):
-            raise ConfigurationError("JOURNAL", f"{path} is not a journal", remedy)
-        for line in own:
-            if line.kind == "journal" and line.fields.get("format") != FORMAT:
-                remedy = f"Read it with the spotfsm that wrote it; this one reads format {FORMAT}."
-                raise ConfigurationError("JOURNAL", f"{line.where} is of format {line.text('format')}", remedy)
-        lines += own
-    return lines
+    files = [_judged(path) for path in {path.resolve(): path for path in paths}.values()]
+    files.sort(key=lambda own: next(line.at for line in own if line.kind != UNREADABLE))
+    return [line for own in files for line in own]
+
+
+def _judged(path: Path) -> list[Line]:
+    """The lines of one file, if it is a journal that can be read."""
+    try:
+        own, is_empty = list(_lines_of(path)), path.is_file() and path.stat().st_size == 0
+    except OSError as exc:
+        raise ConfigurationError("JOURNAL", f"{path} cannot be read: {exc.strerror}", "Name a journal file.") from exc
+    if all(line.kind == UNREADABLE for line in own):
+        problem = "is empty" if is_empty else "is not a journal" if own else "holds no whole line"
+        raise ConfigurationError("JOURNAL", f"{path} {problem}", "Name a file that a worker wrote with --journal.")
+    for line in own:
+        known = line.fields.get("format")
+        if line.kind == Kind.JOURNAL and type(known) is int and known > FORMAT:
+            remedy = f"Read it with the spotfsm that wrote it; this one reads up to format {FORMAT}."
+            raise ConfigurationError("JOURNAL", f"{line.where} is of format {known}", remedy)
+    return own
 
 
 def _lines_of(path: Path) -> Iterator[Line]:
-    """The file's lines; a torn or foreign one as `UNREADABLE`, but for the last, which a kill may have torn."""
-    texts = path.read_bytes().split(b"\n")
-    for number, text in enumerate(texts, start=1):
+    """The file's lines; what is none as `UNREADABLE`, but for what a kill tore.
+
+    A torn line is the last of its file, or the next process's first line stands right behind it.
+    """
+    torn: Line | None = None
+    for number, text in enumerate(_texts(path), start=1):
         where = f"{path}:{number}"
-        line = parse_line(text.decode(errors="replace"), where=where)
+        line = None if text is None else parse_line(text, where=where)
+        if torn is not None and not (line is not None and line.kind == Kind.JOURNAL):
+            yield torn
+        torn = None
         if line is not None:
             yield line
-        elif text.strip() and number < len(texts):
-            start = text[:_EXAMPLE_CHARS].decode(errors="replace")
-            yield Line(
-                source=str(path),
-                n=number,
-                at=datetime.min.replace(tzinfo=UTC),
-                kind=UNREADABLE,
-                fields={"text": start},
-                where=where,
-            )
+        elif text is None:
+            yield _unreadable(path, number, f"longer than any line of a journal, {LINE_BYTES_MAX} bytes", "")
+        elif text.strip(_BLANK):
+            torn = _unreadable(path, number, "not a line of a journal", text)
+            if not is_torn(text):
+                yield torn
+                torn = None
+
+
+def _texts(path: Path) -> Iterator[str | None]:
+    """The file line by line; None for one that is too long to be of a journal, which is passed over piece by piece."""
+    with path.open("rb") as file:
+        while piece := file.readline(LINE_BYTES_MAX + 1):
+            too_long = len(piece) > LINE_BYTES_MAX
+            while too_long and piece and not piece.endswith(b"\n"):
+                piece = file.readline(LINE_BYTES_MAX)
+            yield None if too_long else piece.decode(errors="replace")
+
+
+def _unreadable(path: Path, number: int, why: str, text: str) -> Line:
+    return Line(
+        source=str(path),
+        n=number,
+        at=datetime.min.replace(tzinfo=UTC),
+        kind=UNREADABLE,
+        fields={"why": why, "text": text[:_EXAMPLE_CHARS]},
+        where=f"{path}:{number}",
+    )

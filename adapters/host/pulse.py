@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 
+from fsm.journal_kinds import Kind
 from fsm.ports import Journal
 
 BEAT_S = 0.5
@@ -84,7 +85,7 @@ class Pulse:
                 told = False
             elif not told:
                 told = True
-                self._journal.write("loop_blocked", {"for_s": round(blocked_s, 3), "still": True})
+                self._journal.write(Kind.LOOP_BLOCKED, {"for_s": round(blocked_s, 3), "still": True})
             if blocked_s > BEAT_S + IMPATIENT_S and self._must_end(now_s):
                 self._end()
 

@@ -8,8 +8,8 @@ from fsm.drawing.arrows import atoms, signs
 from fsm.drawing.joint import consequence, joint_rules
 from fsm.drawing.journey import Journey
 from fsm.drawing.protocol import protocol_rules
-from fsm.drawing.protocol_steps import ProtocolFact
 from fsm.job import JOB
+from fsm.protocol_steps import ProtocolFact
 from fsm.table import FactT, StateT, Table, TriggerT, Verdict
 
 

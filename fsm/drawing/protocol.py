@@ -1,6 +1,6 @@
 """The delivery protocol as rules between its phases, and as a picture.
 
-The rules are the shortest guards that tell its steps apart (`fsm.drawing.protocol_steps`). An event that is decided
+The rules are the shortest guards that tell its steps apart (`fsm.protocol_steps`). An event that is decided
 alike in every phase has rules for all its phases at once.
 """
 
@@ -16,8 +16,8 @@ from fsm.delivery import Phase
 from fsm.drawing.arrows import Arrow, label_of, signs
 from fsm.drawing.label import Ink, Label, Piece, clause, event, guard, row
 from fsm.drawing.picture import Edge, Node, Picture, Shape, node_name
-from fsm.drawing.protocol_steps import ProtocolFact, ProtocolStep, protocol_steps
 from fsm.job import JOB
+from fsm.protocol_steps import ProtocolFact, ProtocolStep, protocol_steps
 
 NAME = "delivery"
 READING = "event [guard] / rows of the job table; dotted: goes on as from there; a call made again is not drawn"

@@ -1,4 +1,4 @@
-"""The promises as checks on journals.
+"""The promises as checks on journals; `row_by_row` is in `fsm.replay.rows`.
 
 A journal is evidence, not a confession: a check uses the order of lines, the tables, and what a line says was in the
 store or on the queue. Journals may be cut off at either end (a kill, a rotation) and several workers' may be merged,
@@ -9,28 +9,34 @@ differ.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from fsm.application import APPLICATION, AppState
-from fsm.errors import IllegalTransitionError
 from fsm.job import ENDED, JOB, JobState, JobTrigger
 from fsm.journal import UNREADABLE, Line
+from fsm.journal_kinds import Kind, flaw_in
 from fsm.notices import Severity
 from fsm.promises import Promise
 from fsm.record import DEATHS_MAX, FAILURES_MAX
-from fsm.table import FactT, StateT, Table, TriggerT
+from fsm.replay.rows import DRAINED, Accusation, by_source, row_by_row
 
 BEGINS = frozenset({"J6", "J7", "J8"})
 """The rows by which a handler is begun."""
+SHUTDOWNS = frozenset({"A20", "A21"})
+"""The rows by which a drain begins."""
+NOTHING_OWED = "C5"
+"""The joint rule of a drain that finds no job and no receive."""
 RECORDED = "J21"
 """The row by which a result is recorded."""
 HANDED_BACK = frozenset({"J1", "J12", "J28"})
 """The rows by which a drain hands a message back, to be visible at once."""
 RETURN_S_MAX = 60.0
 """A drained worker that is still writing this long after its last notice vanished has not come back."""
+DRAIN_S_MIN = 1.0
+"""However late a notice is, a worker may use this long."""
 LATE_S_MAX = 0.5
 """What the clock of the journal may add to a deadline."""
 _PROGRESS_CUT = 200
@@ -82,12 +88,15 @@ class Replay:
 def replay(lines: Sequence[Line]) -> Replay:
     """Check every promise a journal can show, over the lines of any number of processes."""
     place = {id(line): number for number, line in enumerate(lines)}
+    sound = [line for line in lines if line.kind != UNREADABLE and flaw_in(line.kind, line.fields) is None]
     found = [
-        Fault(promise=promise, line=line, why=why) for promise, check in CHECKS.items() for line, why in check(lines)
+        Fault(promise=promise, line=line, why=why)
+        for promise, check in CHECKS.items()
+        for line, why in check(lines if promise is Promise.ROW_BY_ROW else sound)
     ]
     found.sort(key=lambda fault: place[id(fault.line)])
     ends: dict[str, set[str]] = defaultdict(set)
-    for line in lines:
+    for line in sound:
         if line.machine == JOB.name:
             ends[line.job].add(line.text("to"))
     completed = sum(JobState.COMPLETED in states for states in ends.values())
@@ -95,100 +104,34 @@ def replay(lines: Sequence[Line]) -> Replay:
     return Replay(
         faults=tuple(found),
         lines=len(lines),
-        processes=len(by_source(lines)),
+        processes=len(by_source(line for line in lines if line.kind != UNREADABLE)),
         completed=completed,
         poisoned=poisoned,
         unfinished=len(ends) - completed - poisoned,
     )
 
 
-Accusation = tuple[Line, str]
-"""A line and what is wrong with it."""
-
-
-def by_source(lines: Iterable[Line]) -> Mapping[str, Sequence[Line]]:
-    """The lines of each process, in its own order."""
-    grouped: defaultdict[str, list[Line]] = defaultdict(list)
-    for line in lines:
-        grouped[line.source].append(line)
-    return grouped
-
-
-# -- row_by_row -----------------------------------------------------------------------------------------------------
-
-
-def row_by_row(lines: Sequence[Line]) -> Iterator[Accusation]:
-    """Lines that are missing, rows the tables do not have or would not have taken, and states out of nowhere."""
-    for own in by_source(lines).values():
-        if own[0].kind == UNREADABLE:
-            for line in own:
-                yield line, "not a line of a journal"
-            continue
-        for before, after in pairwise(own):
-            if after.n != before.n + 1:
-                yield after, f"line {after.n} of this process follows its line {before.n}"
-        whole = own[0].n == 1
-        state_of: dict[tuple[str, str, int], str] = {}
-        for line in own:
-            if line.kind != "row":
-                continue
-            check = _DECIDES.get(line.machine)
-            if check is None:
-                yield line, f"there is no machine {line.machine!r}"
-                continue
-            why = check(line)
-            if why is not None:
-                yield line, why
-            one = (line.machine, line.job, line.epoch)
-            expected = state_of.get(one, _INITIAL[line.machine] if whole else line.text("from"))
-            if line.text("from") != expected:
-                yield line, f"row {line.row} starts in {line.text('from')}, and its machine was in {expected}"
-            state_of[one] = line.text("to")
-
-
-def _decided_by(table: Table[StateT, TriggerT, FactT]) -> Callable[[Line], str | None]:
-    """What is wrong with a row line of this table, or None."""
-
-    def check(line: Line) -> str | None:
-        try:
-            state, trigger = table.states(line.text("from")), table.triggers(line.text("trigger"))
-            facts = {table.facts(fact) for fact in line.text("facts").split(", ") if fact}
-            row = table.row_for(state, trigger, facts)
-        except (ValueError, IllegalTransitionError) as exc:
-            return str(exc)
-        if (row.id, row.after(state), row.verdict) == (line.row, line.text("to"), line.text("verdict")):
-            return None
-        said = f"row {line.row}, {line.text('verdict')}, to {line.text('to')}"
-        return f"the table decides row {row.id}, {row.verdict}, to {row.after(state)}, and the line says {said}"
-
-    return check
-
-
-_DECIDES = {APPLICATION.name: _decided_by(APPLICATION), JOB.name: _decided_by(JOB)}
-_INITIAL = {APPLICATION.name: APPLICATION.initial.value, JOB.name: JOB.initial.value}
-
-
 # -- no_work_after_notice, drained_in_time, always_comes_back --------------------------------------------------------
 
 
 def _reclaims(line: Line) -> bool:
-    return line.kind == "notice" and line.text("severity") == Severity.RECLAIM
+    return line.kind == Kind.NOTICE and line.text("severity") == Severity.RECLAIM
 
 
 def no_work_after_notice(lines: Sequence[Line]) -> Iterator[Accusation]:
     """Receives and begins between a reclaiming notice and its withdrawal, or outside of Processing at all."""
     for own in by_source(lines).values():
         standing: set[str] = set()
-        state = _INITIAL[APPLICATION.name] if own[0].n == 1 else ""
+        state = APPLICATION.initial.value if own[0].n == 1 else ""
         for line in own:
             if _reclaims(line):
                 standing.add(line.text("event_id"))
-            elif line.kind == "notice_gone":
+            elif line.kind == Kind.NOTICE_GONE:
                 standing.discard(line.text("event_id"))
             elif line.machine == APPLICATION.name:
                 state = line.text("to")
-            elif line.kind == "receive" or line.row in BEGINS:
-                what = "a receive is sent" if line.kind == "receive" else "a job begins"
+            elif line.kind == Kind.RECEIVE or line.row in BEGINS:
+                what = "a receive is sent" if line.kind == Kind.RECEIVE else "a job begins"
                 if standing:
                     yield line, f"{what} while notice {min(standing)} stands"
                 elif state and state != AppState.PROCESSING:
@@ -196,25 +139,45 @@ def no_work_after_notice(lines: Sequence[Line]) -> Iterator[Accusation]:
 
 
 def drained_in_time(lines: Sequence[Line]) -> Iterator[Accusation]:
-    """Drains that ended after their deadline, and deliveries still begun when they were said to be over."""
+    """Drains that ended after their deadline, and deliveries still begun when they were said to be over.
+
+    Who held nothing when the drain began owes nothing, and may learn late that it is over. Nobody can drain while the
+    VM is frozen or a handler blocks the loop: that time is no part of the notice.
+    """
     for own in by_source(lines).values():
-        deadline_s: float | None = None
+        blocked = [line for line in own if line.kind == Kind.LOOP_BLOCKED]
+        since_s, deadline_s, owing = 0.0, math.inf, True
         begun: dict[tuple[str, int], Line] = {}
         for line in own:
+            now_s = line.at.timestamp()
             if _reclaims(line) and line.fields.get("left_s") is not None:
-                until_s = line.at.timestamp() + max(float(line.text("left_s")), 1.0)
-                deadline_s = until_s if deadline_s is None else min(deadline_s, until_s)
+                since_s = now_s if deadline_s == math.inf else since_s
+                deadline_s = min(deadline_s, now_s + max(_number(line, "left_s"), DRAIN_S_MIN))
+            if line.row in SHUTDOWNS:
+                owing = line.text("joint_rule") != NOTHING_OWED
             if line.row in BEGINS:
                 begun[line.job, line.epoch] = line
             elif line.machine == JOB.name and line.text("to") in ENDED:
                 begun.pop((line.job, line.epoch), None)
-            if line.row in {"A26", "A27", "A28"}:
-                if line.row == "A26" and deadline_s is not None and line.at.timestamp() > deadline_s + LATE_S_MAX:
-                    yield line, f"drained {line.at.timestamp() - deadline_s:.1f} s after the deadline"
+            if line.row in DRAINED:
+                late_s = now_s - deadline_s
+                if line.row == "A26" and owing and late_s > LATE_S_MAX + _blocked_s(blocked, since_s, now_s):
+                    yield line, f"drained {late_s:.1f} s after the deadline"
                 for job, epoch in begun:
                     yield line, f"job {job} of epoch {epoch} has begun and not ended"
                 begun.clear()
-                deadline_s = None
+                deadline_s = math.inf
+
+
+def _number(line: Line, name: str) -> float:
+    value = line.fields.get(name)
+    return float(value) if isinstance(value, int | float) else 0.0
+
+
+def _blocked_s(blocked: Sequence[Line], since_s: float, until_s: float) -> float:
+    """For how long nothing could be done between two moments, by the longest block that was noted."""
+    ends = ((line.at.timestamp(), _number(line, "for_s")) for line in blocked)
+    return max((*(min(until_s, end_s) - max(since_s, end_s - for_s) for end_s, for_s in ends), 0.0))
 
 
 def always_comes_back(lines: Sequence[Line]) -> Iterator[Accusation]:
@@ -228,10 +191,10 @@ def always_comes_back(lines: Sequence[Line]) -> Iterator[Accusation]:
             if _reclaims(line):
                 standing.add(line.text("event_id"))
                 free_since = None
-            elif line.kind == "notice_gone":
+            elif line.kind == Kind.NOTICE_GONE:
                 standing.discard(line.text("event_id"))
                 free_since = None if standing else line.at
-            elif line.kind == "stop":
+            elif line.kind == Kind.STOP:
                 stopping = True
             elif line.machine == APPLICATION.name:
                 state = line.text("to")
@@ -314,8 +277,8 @@ def released_at_once(lines: Sequence[Line]) -> Iterator[Accusation]:
         for line in own:
             if line.row in HANDED_BACK:
                 handed_back.add((line.job, line.epoch))
-            elif line.kind == "released" and (line.job, line.epoch) in handed_back:
-                pause_s = float(line.text("pause_s") or 0.0)
+            elif line.kind == Kind.RELEASED and (line.job, line.epoch) in handed_back:
+                pause_s = _number(line, "pause_s")
                 if pause_s > 0:
                     yield line, f"job {line.job} was interrupted and stays hidden for {pause_s:g} s"
 

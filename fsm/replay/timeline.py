@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from fsm.application import APPLICATION, AppState
 from fsm.job import JOB
 from fsm.journal import Line
+from fsm.journal_kinds import Kind
 from fsm.notices import Severity
-from fsm.replay.checks import BEGINS, by_source
+from fsm.replay.checks import BEGINS
+from fsm.replay.rows import by_source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ def post_mortems(lines: Sequence[Line]) -> tuple[PostMortem, ...]:
 
 
 def _reclaims(line: Line) -> bool:
-    return line.kind == "notice" and line.text("severity") == Severity.RECLAIM
+    return line.kind == Kind.NOTICE and line.text("severity") == Severity.RECLAIM
 
 
 def _of_notice(source: str, lines: Sequence[Line]) -> PostMortem:
@@ -72,7 +74,7 @@ def _of_notice(source: str, lines: Sequence[Line]) -> PostMortem:
             moments.append(Moment(after_s=after_s, what=f"{line.text('to')}: {line.text('outcome')}"))
             if line.text("to") in (AppState.PROCESSING, AppState.OFFLINE):
                 break
-        elif line.kind in ("acknowledged", "notice_gone", "stop", "call_failed"):
+        elif line.kind in (Kind.ACKNOWLEDGED, Kind.NOTICE_GONE, Kind.STOP, Kind.CALL_FAILED):
             detail = line.text("reason") or line.text("text") or line.text("type")
             moments.append(Moment(after_s=after_s, what=" ".join((line.kind.replace("_", " "), detail)).strip()))
     else:

@@ -38,6 +38,7 @@ from fsm.delivery import (
     WriteRecord,
     Written,
     advance,
+    event_name,
 )
 from fsm.errors import (
     Evicted,
@@ -48,16 +49,18 @@ from fsm.errors import (
     VersionConflictError,
 )
 from fsm.job import JOB, JobState, JobTrigger
+from fsm.joint import AFTER_JOB
+from fsm.journal_kinds import Kind
 from fsm.messages import decode_body, poison_body
 from fsm.ports import JobControl, JobInput, Message
 from fsm.record import RECORD_BYTES_MAX, Owner
 from fsm.runner.workplace import Workplace
 
-CALL_TIMEOUT_S_MIN = 0.05
-"""However late it is, a call gets this long."""
 PAUSE_S_MIN = 0.05
 """However late it is, a service gets this long before a call is made again."""
 _PROGRESS_CHARS_IN_JOURNAL = 200
+STEPS_MAX = 40
+"""So many steps of the protocol wait for the delivery's next line; more, in an outage, get a line of their own."""
 
 
 class Delivering(JobControl):
@@ -87,6 +90,7 @@ class Delivering(JobControl):
         self._held_call: asyncio.Future[Call | None] | None = None
         self._asked_pause_s = 0.0
         self._renew_from_s = 0.0
+        self._steps: list[str] = []
         self._told = False
         self.lease_until_s = lease_until_s
 
@@ -119,7 +123,7 @@ class Delivering(JobControl):
         except MessageRejectedError as exc:
             rejected = str(exc)
         if self._message.expires_at is not None:
-            self._place.note("expires", self.message_id, epoch=self._delivery.epoch)
+            self._place.note(Kind.EXPIRES, self.message_id, epoch=self._delivery.epoch)
         await self._settle(self._step(Received(rejected=rejected)))
         if self._delivery.phase is Phase.RUNNING:
             outcome = await self._run_handler()
@@ -236,7 +240,10 @@ class Delivering(JobControl):
                 return self._let_expire()
         try:
             self._pop_receipt = await place.ports.queue.renew(
-                self.message_id, self._pop_receipt, visibility_timeout_s=visibility_s, timeout_s=self._call_timeout_s()
+                self.message_id,
+                self._pop_receipt,
+                visibility_timeout_s=visibility_s,
+                timeout_s=self._place.call_timeout_s,
             )
         except LeaseLostError:
             return RenewalRefused()
@@ -246,7 +253,7 @@ class Delivering(JobControl):
             self._renew_from_s = now_s + min(asked_pause_s(exc), (self.lease_until_s - now_s) / 2)
             return RenewalUnanswered()
         self.lease_until_s = asked_s + visibility_s
-        place.note("renewed", self.message_id, epoch=self._delivery.epoch)
+        place.note(Kind.RENEWED, self.message_id, epoch=self._delivery.epoch)
         return Renewed()
 
     def _let_expire(self) -> Event:
@@ -307,11 +314,14 @@ class Delivering(JobControl):
         place = self._place
         if self.ended:
             return None
-        step = advance(self._delivery, event, draining=not place.situation.working, decide=place.decide)
+        before = self._delivery
+        step = advance(before, event, draining=not place.situation.working, decide=place.decide)
         self._delivery = step.delivery
+        self._note_step(event, before)
         for taken in step.taken:
             self._note(taken)
         if step.delivery.phase is Phase.ENDED:
+            self._note_end()
             place.tally.ended(self._delivery.state)
             self.interrupt_handler()
             self._let_settling_go_on(None)
@@ -321,6 +331,37 @@ class Delivering(JobControl):
         """Hand `_settle` the call that a renewal held back, or None to tell it that the delivery has ended."""
         if self._held_call is not None and not self._held_call.done():
             self._held_call.set_result(call)
+
+    def _note_step(self, event: Event, before: Delivery) -> None:
+        """Keep a step of the protocol for the next line; one that changes nothing is only a call made again."""
+        after = self._delivery
+        if after.phase is not before.phase or after.goal is not before.goal or after.state is not before.state:
+            self._steps.append(f"{event_name(event)}: {after.phase}")
+        if len(self._steps) > STEPS_MAX:
+            self._place.ports.journal.write(
+                Kind.STEPS, {"job": self.message_id, "epoch": self._delivery.epoch, "steps": self._steps_since()}
+            )
+
+    def _steps_since(self) -> str:
+        """The steps since the delivery's last line."""
+        steps = "; ".join(self._steps)
+        self._steps.clear()
+        return steps
+
+    def _note_end(self) -> None:
+        """The delivery is settled, and its last move is put to the joint rules."""
+        rule = AFTER_JOB.rule_for(JobState.RUNNING, self.state, all_settled=self._place.situation.all_settled)
+        assert rule is not None
+        self._place.ports.journal.write(
+            Kind.SETTLED,
+            {
+                "job": self.message_id,
+                "epoch": self._delivery.epoch,
+                "state": self.state.value,
+                "joint_rule": rule.id,
+                "steps": self._steps_since(),
+            },
+        )
 
     def _note(self, taken: Taken) -> None:
         fields: dict[str, str | int | None] = {
@@ -333,6 +374,7 @@ class Delivering(JobControl):
             "to": taken.row.after(taken.state_before).value,
             "verdict": taken.row.verdict.value,
             "facts": ", ".join(sorted(taken.facts)),
+            "steps": self._steps_since(),
         }
         record = self._delivery.record
         if taken.trigger is JobTrigger.CHECKPOINT:
@@ -345,7 +387,7 @@ class Delivering(JobControl):
             fields["failures"], fields["fruitless_deaths"] = record.counts.failures, record.counts.fruitless_deaths
         if self._delivery.goal is not None and self._delivery.goal.reason:
             fields["reason"] = self._delivery.goal.reason[:_PROGRESS_CHARS_IN_JOURNAL]
-        self._place.ports.journal.write("row", fields)
+        self._place.ports.journal.write(Kind.ROW, fields)
 
     async def _perform(self, call: Call) -> Event:
         """Make one call on the world and turn its reply into an event."""
@@ -376,7 +418,7 @@ class Delivering(JobControl):
     async def _read(self, call: ReadRecord | ReadPresence) -> Event:
         store = self._place.ports.store
         assert store is not None
-        timeout_s = self._call_timeout_s()
+        timeout_s = self._place.call_timeout_s
         if isinstance(call, ReadPresence):
             presence = await store.read_presence(call.owner.vm_id, call.owner.instance, timeout_s=timeout_s)
             return PresenceFound(presence=presence)
@@ -393,12 +435,12 @@ class Delivering(JobControl):
             self.message_id,
             call.record,
             expected=call.expected,
-            timeout_s=self._call_timeout_s(),
+            timeout_s=self._place.call_timeout_s,
         )
         return Written(version=version)
 
     async def _call_queue(self, call: PutPoison | Delete | Release) -> Event:
-        ports, timeout_s = self._place.ports, self._call_timeout_s()
+        ports, timeout_s = self._place.ports, self._place.call_timeout_s
         match call:
             case PutPoison(reason=reason):
                 text = poison_body(
@@ -416,17 +458,8 @@ class Delivering(JobControl):
                     self.message_id, self._pop_receipt, visibility_timeout_s=pause_s, timeout_s=timeout_s
                 )
                 ports.journal.write(
-                    "released", {"job": self.message_id, "epoch": self._delivery.epoch, "pause_s": pause_s}
+                    Kind.RELEASED, {"job": self.message_id, "epoch": self._delivery.epoch, "pause_s": pause_s}
                 )
             case _:
                 assert_never(call)
         return Done()
-
-    def _call_timeout_s(self) -> float:
-        """The time limit of a call, which shrinks as the deadline of a drain nears."""
-        most_s = self._place.settings.call_timeout_s
-        deadline_s = self._place.situation.deadline_s
-        if deadline_s is None:
-            return most_s
-        left_s = deadline_s - self._place.ports.clock.monotonic_s()
-        return min(most_s, max(CALL_TIMEOUT_S_MIN, left_s))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection
 
+from fsm.journal_kinds import Kind
 from fsm.runner.delivering import Delivering
 from fsm.runner.workplace import Workplace
 
@@ -36,7 +37,7 @@ async def keep_leases(place: Workplace, deliveries: Collection[Delivering]) -> N
             await asyncio.sleep(check_s)
             now_s = clock.monotonic_s()
             if now_s - slept_s > check_s + BLOCKED_S:
-                place.ports.journal.write("loop_blocked", {"for_s": round(now_s - slept_s - check_s, 3)})
+                place.ports.journal.write(Kind.LOOP_BLOCKED, {"for_s": round(now_s - slept_s - check_s, 3)})
             freeze_s = place.situation.freeze_s
             renew_below_s = RENEW_AT * place.settings.visibility_timeout_s
             if freeze_s > freeze_known_s:  # the lease must outlast a pause that may begin at any moment

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fsm.backoff import EMPTY_QUEUE_FIRST_S, START_RETRY, Backoff, asked_pause_s
 from fsm.errors import PlatformError
+from fsm.journal_kinds import Kind
 from fsm.runner.delivering import Delivering
 from fsm.runner.settings import RECEIVE_MAX
 from fsm.runner.workplace import Workplace
@@ -52,7 +53,7 @@ class Receiver:
         place = self._place
         asked = 1 if self._failed else min(RECEIVE_MAX, place.free)  # a lost reply hides whatever it was to bring
         visibility_s = place.settings.visibility_timeout_s + place.situation.freeze_s
-        place.ports.journal.write("receive", {"asked": asked})
+        place.ports.journal.write(Kind.RECEIVE, {"asked": asked})
         asked_s = place.ports.clock.monotonic_s()
         try:
             messages = await place.ports.queue.receive(
@@ -68,7 +69,7 @@ class Receiver:
             await self._rest()
             return
         self._empty = 0
-        place.ports.journal.write("received", {"count": len(messages)})
+        place.ports.journal.write(Kind.RECEIVED, {"count": len(messages)})
         for message in messages:
             delivery = Delivering(place, message, lease_until_s=asked_s + visibility_s)
             place.take(delivery)

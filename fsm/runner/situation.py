@@ -16,6 +16,7 @@ from fsm.application import APPLICATION, AppFact, AppRow, AppState, AppTrigger
 from fsm.engine import Engine
 from fsm.job import JobFact
 from fsm.joint import AFTER_APPLICATION, facts_of_application
+from fsm.journal_kinds import Kind
 from fsm.notices import EventsDocument, Notices, Severity
 from fsm.ports import Clock, Journal
 from fsm.record import End
@@ -72,6 +73,11 @@ class Situation:
         return self._drain_deadline_s
 
     @property
+    def all_settled(self) -> bool:
+        """The one fact that joint rules look at: no delivery is unsettled, and no receive is in flight."""
+        return self._all_settled()
+
+    @property
     def end_of_interrupted(self) -> End:
         """How a delivery counts that this drain interrupts."""
         return self._drain_end
@@ -113,7 +119,7 @@ class Situation:
             self._tally.notices += 1
             left_s = None if notice.deadline_s is None else round(notice.deadline_s - now_s, 3)
             self._journal.write(
-                "notice",
+                Kind.NOTICE,
                 {
                     "event_id": event_id,
                     "type": notice.event.event_type,
@@ -124,7 +130,7 @@ class Situation:
             )
         for event_id, gone in before.standing.items():
             if event_id not in self.notices.standing:
-                self._journal.write("notice_gone", {"event_id": event_id, "type": gone.event.event_type})
+                self._journal.write(Kind.NOTICE_GONE, {"event_id": event_id, "type": gone.event.event_type})
         if self.notices.reclaiming:
             self._shut_down(End.EVICTION, self.notices.deadline_s)
         elif before.reclaiming and self.state in (AppState.EVICTED, AppState.DRAINED):
@@ -138,7 +144,7 @@ class Situation:
         if self.stop is not None:
             deadline_s = min(deadline_s, self.stop.deadline_s)
         self.stop = Stop(reason=reason, deadline_s=deadline_s)
-        self._journal.write("stop", {"reason": reason, "grace_s": grace_s})
+        self._journal.write(Kind.STOP, {"reason": reason, "grace_s": grace_s})
         self._shut_down(End.STOP, deadline_s)
         self.wake()
 
@@ -162,9 +168,9 @@ class Situation:
         known = self._facts().union(facts)
         row = self._engine.fire(self.state, trigger, known)
         before, self.state = self.state, row.after(self.state)
-        rule = AFTER_APPLICATION.rule_for(before, self.state, all_settled=self._all_settled())
+        rule = AFTER_APPLICATION.rule_for(before, self.state, all_settled=self.all_settled)
         self._journal.write(
-            "row",
+            Kind.ROW,
             {
                 "machine": APPLICATION.name,
                 "row": row.id,

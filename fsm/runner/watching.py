@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fsm.errors import PlatformError
+from fsm.journal_kinds import Kind
 from fsm.runner.workplace import Workplace
 
 FIRST_POLL_TIMEOUT_S = 120.0
@@ -50,7 +51,7 @@ class Watch:
             self._open -= 1
         if self._silent:
             self._silent = False
-            place.ports.journal.write("imds_answers", {})
+            place.ports.journal.write(Kind.IMDS_ANSWERS, {})
         if number < self._newest_taken:
             return  # an older answer that came late says nothing about now
         self._newest_taken = number

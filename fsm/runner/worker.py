@@ -12,6 +12,8 @@ from functools import partial
 from fsm.application import ORIGIN_OF_ROW, AppFact, AppState, AppTrigger
 from fsm.backoff import START_RETRY
 from fsm.errors import ConfigurationError, DeniedError, MissingError, PlatformError
+from fsm.journal import TEXT_MAX
+from fsm.journal_kinds import Kind
 from fsm.ports import VmIdentity
 from fsm.record import Presence
 from fsm.runner.delivering import Delivering
@@ -114,7 +116,7 @@ class Worker:
             process=process,
         )
         self._ports.journal.write(
-            "worker",
+            Kind.WORKER,
             {
                 "vm_name": identity.name,
                 "vm_id": identity.vm_id,
@@ -166,7 +168,7 @@ class Worker:
             except TimeoutError:
                 return None
             except PlatformError as exc:
-                self._ports.journal.write("call_failed", {"call": "identity", "text": str(exc)})
+                self._ports.journal.write(Kind.CALL_FAILED, {"call": "identity", "text": str(exc)[:TEXT_MAX]})
                 if self._clock.monotonic_s() - started_s > IDENTITY_PATIENCE_S:
                     remedy = "Check the address, or use --imds none off Azure."
                     raise ConfigurationError("--imds", f"no answer from instance metadata ({exc})", remedy) from exc
@@ -190,7 +192,7 @@ class Worker:
                 return
             row = self._situation.fire(AppTrigger.RESUME, facts)
             if row.verdict is Verdict.TAKEN:
-                self._ports.journal.write("origin", {"origin": ORIGIN_OF_ROW[row.id].value})
+                self._ports.journal.write(Kind.ORIGIN, {"origin": ORIGIN_OF_ROW[row.id].value})
                 return
             attempt += 1
             await self._pause(attempt)
@@ -240,7 +242,8 @@ class Worker:
             for queue, answer in zip(queues, answers, strict=True):
                 if isinstance(answer, PlatformError):
                     self._judge(answer, "--queue", "Create it with `spotfsm enqueue --create`, or check the address.")
-                    self._ports.journal.write("call_failed", {"call": f"length of {queue.name}", "text": str(answer)})
+                    call, text = f"length of {queue.name}", str(answer)[:TEXT_MAX]
+                    self._ports.journal.write(Kind.CALL_FAILED, {"call": call, "text": text})
                     facts.clear()
                 elif isinstance(answer, BaseException):
                     raise answer
@@ -328,7 +331,7 @@ class Worker:
                 for delivery in tuple(self._deliveries):
                     delivery.stop_saving()
             await self._situation.anything(timeout_s=min(step for step in steps if step > now_s) - now_s)
-        await place.confirm_deletes(timeout_s=self._settings.call_timeout_s)
+        await place.confirm_deletes(timeout_s=place.call_timeout_s)
         if self._situation.state is AppState.EVICTED:
             self._situation.fire(AppTrigger.DRAINED)
 
@@ -346,7 +349,7 @@ class Worker:
             for notice in self._situation.notices.reclaiming:
                 try:
                     await self._ports.events.acknowledge(notice.event.event_id, timeout_s=self._settings.call_timeout_s)
-                    self._ports.journal.write("acknowledged", {"event_id": notice.event.event_id})
+                    self._ports.journal.write(Kind.ACKNOWLEDGED, {"event_id": notice.event.event_id})
                 except PlatformError as exc:
                     place.note_failure("acknowledge", None, exc)
         await self._stay()
@@ -357,7 +360,7 @@ class Worker:
         while self._situation.state is AppState.DRAINED and self._situation.stop is None:
             for_s = self._clock.monotonic_s() - drained_s
             if for_s < STILL_HERE_S_MAX:
-                self._ports.journal.write("still_here", {"drained_for_s": round(for_s, 3)})
+                self._ports.journal.write(Kind.STILL_HERE, {"drained_for_s": round(for_s, 3)})
                 await self._situation.change(timeout_s=STILL_HERE_EVERY_S)
             else:
                 await self._situation.change()

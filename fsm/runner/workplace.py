@@ -7,14 +7,17 @@ from typing import Protocol
 from fsm.engine import Engine
 from fsm.errors import PlatformError, SpotfsmError
 from fsm.job import JOB
+from fsm.journal import TEXT_MAX
+from fsm.journal_kinds import Kind
 from fsm.ports import JsonScalar, VmIdentity
 from fsm.runner.settings import Ports, WorkerSettings
 from fsm.runner.situation import Situation
 from fsm.runner.tally import Tally
 
+CALL_TIMEOUT_S_MIN = 0.05
+"""However late it is, a call gets this long."""
 SETTLING_MAX = 64
 """Deliveries whose handler has let go and whose last calls are on their way; past it nothing is received."""
-_ERROR_CHARS_IN_JOURNAL = 300
 
 
 class AtWork(Protocol):
@@ -85,6 +88,14 @@ class Workplace:
         settling = len(self.active) - len(self._occupying)
         return max(0, min(self.settings.concurrency - len(self._occupying), SETTLING_MAX - settling))
 
+    @property
+    def call_timeout_s(self) -> float:
+        """The time limit of a call, which shrinks as the deadline of a drain nears."""
+        most_s, deadline_s = self.settings.call_timeout_s, self.situation.deadline_s
+        if deadline_s is None:
+            return most_s
+        return min(most_s, max(CALL_TIMEOUT_S_MIN, deadline_s - self.ports.clock.monotonic_s()))
+
     # -- deletes that the queue confirmed -----------------------------------------------------------------------------
 
     def confirm_later(self, message_id: str) -> None:
@@ -110,7 +121,7 @@ class Workplace:
 
     # -- the journal --------------------------------------------------------------------------------------------------
 
-    def note(self, kind: str, job: str, *, epoch: int) -> None:
+    def note(self, kind: Kind, job: str, *, epoch: int) -> None:
         """Note something that is no row of a table."""
         self.ports.journal.write(kind, {"job": job, "epoch": epoch})
 
@@ -119,5 +130,5 @@ class Workplace:
         fields: dict[str, JsonScalar] = {"call": call, "error": type(error).__name__}
         if job is not None:
             fields["job"] = job
-        fields["text"] = str(error)[:_ERROR_CHARS_IN_JOURNAL]
-        self.ports.journal.write("call_failed", fields)
+        fields["text"] = str(error)[:TEXT_MAX]
+        self.ports.journal.write(Kind.CALL_FAILED, fields)

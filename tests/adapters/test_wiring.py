@@ -15,6 +15,7 @@ from adapters.host.loop_runner import LoopRunner
 from adapters.imds.absent import HostMetadata
 from fsm.errors import ConfigurationError, MissingError
 from fsm.handler import Job, Json
+from fsm.journal_kinds import Kind
 from fsm.ports import JsonScalar
 from tests.azurite import Azurite
 
@@ -99,9 +100,9 @@ async def test_a_worker_gets_every_port_and_creates_nothing(tmp_path: Path) -> N
         assert (await ports.events.poll(timeout_s=TIMEOUT_S)).events == ()
         identity = await ports.metadata.identity(timeout_s=TIMEOUT_S)
     assert identity == await HostMetadata().identity(timeout_s=TIMEOUT_S)
-    journal.write("end", {})
+    journal.write(Kind.IMDS_ANSWERS, {})
     journal.close()
-    assert [kind for kind, _ in entries] == ["end"]
+    assert [kind for kind, _ in entries] == [Kind.IMDS_ANSWERS]
 
 
 def test_imds_is_asked_for_a_queue_on_azure_only() -> None:

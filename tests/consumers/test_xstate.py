@@ -15,7 +15,6 @@ import pytest
 from fsm.application import APPLICATION, AppFact, AppState, AppTrigger
 from fsm.delivery import Phase
 from fsm.drawing import Format, Machine, drawing_of
-from fsm.drawing.protocol_steps import protocol_steps
 from fsm.job import JOB, JobFact, JobState, JobTrigger
 from fsm.joint import (
     AFTER_APPLICATION,
@@ -27,6 +26,7 @@ from fsm.joint import (
     FireJobs,
     JointFact,
 )
+from fsm.protocol_steps import protocol_steps
 from fsm.spot_vm import SPOT_VM, VmFact, VmState, VmTrigger
 from fsm.table import FactT, StateT, Table, TriggerT
 from tests.consumers.node import answers

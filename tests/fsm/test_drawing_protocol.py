@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from fsm.delivery import Delivery, Event, Phase, advance
-from fsm.drawing import Machine, drawing_of, protocol, protocol_steps
+from fsm import protocol_steps
+from fsm.delivery import Delivery, Event, Phase, advance, event_name
+from fsm.drawing import Machine, drawing_of, protocol
 from fsm.drawing.markdown import render_protocol_markdown
 from fsm.drawing.picture import Shape
 from fsm.drawing.protocol import ECHOES, ProtocolRule, protocol_picture, protocol_rules
-from fsm.drawing.protocol_steps import ProtocolFact, ProtocolStep, event_name
 from fsm.job import JOB
+from fsm.protocol_steps import ProtocolFact, ProtocolStep
 from fsm.record import Record
 from tests.fsm.delivery_steps import OWNER, events_for
 from tests.fsm.test_drawing_machine import cells, ids_in, said

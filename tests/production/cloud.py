@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from adapters.dev.child import dies_with_parent
-from adapters.host.journal_lines import JournalFollower, Line, read_lines
+from adapters.host.journal_lines import JournalFollower, Line, read_journals
 from fsm.replay import replay
 from tests.processes.handlers import EFFECTS_VARIABLE
 
@@ -101,7 +101,7 @@ class Cloud:
 
     def replayed(self) -> list[str]:
         """What is illegal in the journal of all workers."""
-        return [str(fault) for fault in replay(read_lines(self.journal)).faults]
+        return [str(fault) for fault in replay(read_journals(self.journal)).faults]
 
     def _environment(self) -> dict[str, str]:
         return {

@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from adapters.host.journal_lines import read_lines
+from adapters.host.journal_lines import read_journals
 from fsm.job import JobState
 from tests.azurite import Azurite
+from tests.journal_checks import journals_below
 from tests.processes.places import AzuritePlace, azurite_place
 from tests.processes.spot_vm import SpotVm, WorkerOptions, spot_vm
 from tests.proxy.faults import Kind, Weather
@@ -100,7 +101,7 @@ class Campaign:
                 place=place,
                 jobs=self.jobs,
                 history=place.history(),
-                lines=read_lines(*(SpotVm.journal(directory, vm.name) for vm in vms)),
+                lines=read_journals(*journals_below(directory)),
                 effects=vms[0].effects,
             )
             return evidence.judged(weather)

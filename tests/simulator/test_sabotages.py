@@ -11,6 +11,7 @@ from tests.simulator.sabotages import SABOTAGES, Sabotage
 SEEDS_MAX = 200
 
 
+@pytest.mark.illegal_journal
 @pytest.mark.parametrize("sabotage", SABOTAGES, ids=lambda sabotage: sabotage.name.replace(" ", "-"))
 def test_a_sabotaged_worker_is_caught(sabotage: Sabotage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within 200 swarm seeds the promise that a sabotage breaks is seen to be broken."""

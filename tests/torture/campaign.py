@@ -15,9 +15,10 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from adapters.host.journal_lines import read_lines
+from adapters.host.journal_lines import read_journals
 from fsm.job import JobState
 from fsm.record import encode_record
+from tests.journal_checks import journals_below
 from tests.processes.places import Place, PlaceBusyError
 from tests.processes.spot_vm import SpotVm, spot_vm
 from tests.torture.lives import KILLS, Blow, Life, check_end, described
@@ -96,7 +97,7 @@ class Campaign:
             place=place,
             jobs=self.jobs,
             history=place.history(),
-            lines=read_lines(*(SpotVm.journal(directory, vm.name) for vm in vms)),
+            lines=read_journals(*journals_below(directory)),
             effects=vms[0].effects,
         )
 

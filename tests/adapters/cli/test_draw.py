@@ -12,11 +12,15 @@ from adapters.cli.main import run
 from adapters.drawing.files import picture_files
 from adapters.host.journal import JsonLinesJournal
 from fsm.drawing import Format, Machine, drawing_of, generated_files
+from fsm.journal_kinds import Kind
 from tests.adapters.cli.conftest import Command
 
 ROOT = Path(__file__).resolve().parents[3]
 README = "# Mine\n\n<!-- generated: job -->\nan older drawing\n<!-- end generated -->\n\nKept.\n"
 PNG = b"\x89PNG\r\n"
+
+
+pytestmark = pytest.mark.illegal_journal
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +209,7 @@ def test_a_mistake_is_one_line(directory: Path, inside: Command, options: tuple[
 
 @pytest.fixture
 def journal(directory: Path) -> Path:
-    """The journal of a worker that came up and ran one job, which was delivered twice."""
+    """Rows of a worker that came up and ran one job, which was delivered twice."""
     path = directory / "worker.jsonl"
     rows: list[dict[str, str | int]] = [
         {"machine": "application", "row": "A1", "from": "Offline", "to": "Recovering"},
@@ -216,7 +220,7 @@ def journal(directory: Path) -> Path:
     ]
     written = JsonLinesJournal(path)
     for fields in rows:
-        written.write("row", fields)
+        written.write(Kind.ROW, fields)
     written.close()
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from adapters.cli import verify
 from adapters.cli.main import run
 from fsm.checker.report import Check, Finding
+from fsm.journal import FORMAT, LineMaker
+from fsm.journal_kinds import Kind
 from tests.adapters.cli.conftest import Command
 
 
@@ -31,6 +34,7 @@ def journal(spotfsm: Command, directory: Path) -> Path:
     return directory / "worker.jsonl"
 
 
+@pytest.mark.illegal_journal
 @pytest.mark.processes
 def test_a_real_journal_is_legal_and_its_first_illegal_line_is_named(inside: Command, journal: Path) -> None:
     """A worker's journal passes promise by promise; with one row changed, replay names that line and exits 1."""
@@ -51,6 +55,7 @@ def test_a_real_journal_is_legal_and_its_first_illegal_line_is_named(inside: Com
     assert "FAIL  row_by_row" in broken.out
 
 
+@pytest.mark.illegal_journal
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -61,9 +66,17 @@ def test_a_real_journal_is_legal_and_its_first_illegal_line_is_named(inside: Com
             b'{"n": 1, "at": "2026-01-01T00:00:00+00:00", "source": "a", "kind": "journal", "format": 99}\n',
             "is of format 99",
         ),
+        (b"\x7fELF\x00\x01\xff", "is not a journal"),
+        (b'{"n": 1, "at": "2026-01', "holds no whole line"),
+        (b"x" * 1_000_000, "is not a journal"),
+        (b"[" * 100_000 + b"\n", "is not a journal"),
+        (b'{"n": 1, "at": "2026-01-01T00:00:00", "source": "a", "kind": "stop"}\n', "is not a journal"),
     ],
-    ids=["empty", "binary", "another log", "another format"],
-)
+    ids=[
+        "empty", "binary", "another log", "another format", "binary without a line", "torn", "one huge line",
+        "deeply nested", "times of no zone",
+    ],
+)  # fmt: skip
 def test_what_is_no_journal_gets_one_line(inside: Command, directory: Path, content: bytes, said: str) -> None:
     """An empty file, a binary, somebody else's log and a newer format: one line with a remedy, and exit code 2."""
     (directory / "x.jsonl").write_bytes(content)
@@ -78,6 +91,60 @@ def test_a_missing_journal_gets_one_line(inside: Command) -> None:
     result = inside("replay", "nowhere.jsonl")
     assert result.code == 2
     assert "nowhere.jsonl cannot be read" in result.error_line
+
+
+def test_a_directory_gets_one_line(inside: Command, directory: Path) -> None:
+    """A directory where a file is wanted: one line that names it, and exit code 2."""
+    (directory / "logs").mkdir()
+    result = inside("replay", "logs")
+    assert result.code == 2
+    assert "logs cannot be read: Is a directory" in result.error_line
+
+
+def _lines(count: int, *, source: str = "1-a", first: int = 1) -> list[str]:
+    """Lines of a process that hears from its IMDS again and again."""
+    maker, at = LineMaker(source), datetime(2026, 1, 1, tzinfo=UTC)
+    made = [maker.line(at, Kind.JOURNAL, {"format": FORMAT, "pid": 1})]
+    made += [maker.line(at + timedelta(seconds=n), Kind.IMDS_ANSWERS, {}) for n in range(1, count)]
+    return [f"{line}\n" for line in made[first - 1 :]]
+
+
+def test_the_parts_of_a_rotated_journal_come_in_any_order(inside: Command, directory: Path) -> None:
+    """A journal that was rotated into three files is legal however they are named, one even twice."""
+    lines = _lines(30)
+    for name, part in (("j", lines[20:]), ("j.1", lines[10:20]), ("j.2", lines[:10])):
+        (directory / name).write_text("".join(part))
+    for order in (("j", "j.1", "j.2"), ("j.1", "j", "j.2", "j.1"), ("j.2", "j")[:1], ("j", "j.1")):
+        result = inside("replay", *order)
+        assert result.code == 0, result.out
+    gap = inside("replay", "j", "j.2")
+    assert gap.code == 1
+    assert "j:1: row_by_row: line 21 of this process follows its line 10" in gap.out
+
+
+@pytest.mark.illegal_journal
+@pytest.mark.parametrize(
+    ("between", "next_line", "said"),
+    [
+        ('{"n": 31, "at": "2026-0', 0, None),
+        ("\0" * 40, 0, None),
+        ('{"n": 31, "at": "2026-0', 1, "not a line of a journal"),
+        ("somebody was here", 0, "not a line of a journal"),
+        ('{"n": 31, "at": "2026-01-01T00:00:00+00:00", "source": "1-a"}', 0, "not a line of a journal"),
+        ("x" * 70_000, 0, "longer than any line of a journal, 65536 bytes"),
+    ],
+    ids=["torn by a kill", "zeroed by a crash", "torn, and it went on", "a remark", "half a line", "huge"],
+)
+def test_only_what_a_kill_tore_may_stand_between_lines(
+    inside: Command, directory: Path, between: str, next_line: int, said: str | None
+) -> None:
+    """A torn line is passed over where the next process's first line stands right behind it, and nowhere else."""
+    behind = _lines(5, source="2-b", first=1 + next_line)
+    (directory / "j").write_text("".join((*_lines(30), between, "\n", *behind)))
+    result = inside("replay", "j")
+    assert (result.code, said) in ((0, None), (1, said))
+    if said is not None:
+        assert f"j:31: row_by_row: {said}" in result.out
 
 
 def test_the_machines_hold(inside: Command) -> None:

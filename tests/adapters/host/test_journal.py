@@ -9,6 +9,7 @@ import pytest
 
 from adapters.host.journal import JsonLinesJournal, NoJournal, WatchedJournal
 from fsm.errors import ConfigurationError
+from fsm.journal_kinds import Kind
 from fsm.ports import JsonScalar
 
 
@@ -21,7 +22,7 @@ def test_entries_are_numbered_lines_of_one_source(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = JsonLinesJournal(path)
     for count in range(3):
-        journal.write("received", {"count": count})
+        journal.write(Kind.RECEIVED, {"count": count})
     journal.close()
     lines = read(path)
     assert [line["n"] for line in lines] == [1, 2, 3, 4]
@@ -32,16 +33,16 @@ def test_entries_are_numbered_lines_of_one_source(tmp_path: Path) -> None:
 def test_an_entry_is_in_the_file_as_soon_as_it_is_written(tmp_path: Path) -> None:
     """A process killed in the next instant leaves every line it acted on: nothing waits in a buffer of its own."""
     journal = JsonLinesJournal(tmp_path / "journal")
-    journal.write("receive", {"asked": 8})
-    assert read(tmp_path / "journal")[-1]["kind"] == "receive"
+    journal.write(Kind.IMDS_ANSWERS, {})
+    assert read(tmp_path / "journal")[-1]["kind"] == Kind.IMDS_ANSWERS
     journal.close()
 
 
 def test_processes_share_a_file(tmp_path: Path) -> None:
     """A second process appends: nothing of the first is lost, and the lines can be told apart."""
     first, second = (JsonLinesJournal(tmp_path / "journal") for _ in range(2))
-    first.write("stop", {})
-    second.write("stop", {})
+    first.write(Kind.IMDS_ANSWERS, {})
+    second.write(Kind.IMDS_ANSWERS, {})
     first.close()
     second.close()
     assert len({line["source"] for line in read(tmp_path / "journal")}) == 2
@@ -56,20 +57,20 @@ def test_a_journal_that_cannot_be_opened_names_the_setting(tmp_path: Path) -> No
 def test_a_full_disk_is_said_once_and_stops_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The drain goes on without its journal."""
     journal = JsonLinesJournal(Path("/dev/full"))
-    journal.write("a", {})
-    journal.write("b", {})
+    journal.write(Kind.IMDS_ANSWERS, {})
+    journal.write(Kind.STOP, {"reason": "SIGTERM", "grace_s": 1.0})
     journal.close()
     assert capsys.readouterr().err.count("No space left") == 1
 
 
 def test_an_observer_sees_what_the_journal_gets() -> None:
     """Watching needs no file."""
-    seen: list[str] = []
+    seen: list[Kind] = []
     journal = WatchedJournal(NoJournal(), lambda kind, _: seen.append(kind))
-    journal.write("a", {})
-    journal.write("b", {})
+    journal.write(Kind.IMDS_ANSWERS, {})
+    journal.write(Kind.STOP, {"reason": "SIGTERM", "grace_s": 1.0})
     journal.close()
-    assert seen == ["a", "b"]
+    assert seen == [Kind.IMDS_ANSWERS, Kind.STOP]
 
 
 def test_a_torn_line_of_another_process_is_ended_first(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from adapters.host.journal import JsonLinesJournal
-from adapters.host.journal_lines import JournalFollower, read_lines
+from adapters.host.journal_lines import JournalFollower, read_journals
+from fsm.journal_kinds import Kind
 
 _BEGAN = "2026-11-01T00:00:00+00:00"
 
@@ -15,19 +18,20 @@ def test_a_torn_line_is_passed_over_and_the_next_is_kept(tmp_path: Path) -> None
     """A line that a kill tore hides neither what stood before it nor what another process wrote behind it."""
     journal = tmp_path / "journal.jsonl"
     first = JsonLinesJournal(journal)
-    first.write("receive", {"asked": 1})
+    first.write(Kind.STOP, {"reason": "SIGTERM", "grace_s": 1})
     first.close()
     with journal.open("ab") as file:
         file.write(b'{"n": 3, "at": "2026-')
     second = JsonLinesJournal(journal)
-    second.write("receive", {"asked": 2})
+    second.write(Kind.STOP, {"reason": "SIGTERM", "grace_s": 2})
     second.close()
-    lines = read_lines(journal)
-    assert [line.fields.get("asked") for line in lines if line.kind == "receive"] == [1, 2]
+    lines = read_journals(journal)
+    assert [line.fields.get("grace_s") for line in lines if line.kind == Kind.STOP] == [1, 2]
     assert len({line.source for line in lines}) == 2
     assert [line.n for line in lines] == [1, 2, 1, 2]
 
 
+@pytest.mark.illegal_journal
 def test_a_follower_reads_every_line_once_however_it_comes(tmp_path: Path) -> None:
     """A line that is written piece by piece is read once, when it is whole."""
     path = tmp_path / "journal.jsonl"

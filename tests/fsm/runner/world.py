@@ -23,9 +23,11 @@ from simulator.queue import SimulatedQueue, SimulatedQueueService
 from simulator.store import SimulatedStore, SimulatedStoreService
 from simulator.vm import SimulatedMetadata, SimulatedScheduledEvents, SimulatedVm
 
-__all__ = ["QUEUE", "Entry", "Process", "World", "state_of", "until", "virtually"]
+__all__ = ["QUEUE", "WORLDS", "Entry", "Process", "World", "state_of", "until", "virtually"]
 
 QUEUE = "jobs"
+WORLDS: list[World] = []
+"""Every world that the present test has made."""
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class World:
     started: int = 0
 
     def __post_init__(self) -> None:
+        WORLDS.append(self)
         self.queues = SimulatedQueueService(clock=self.clock, random=self.random)
         self.queues.create(QUEUE)
         self.queues.create(f"{QUEUE}-poison")

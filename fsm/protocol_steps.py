@@ -8,7 +8,6 @@ fails.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -37,6 +36,7 @@ from fsm.delivery import (
     TimeUp,
     Written,
     advance,
+    event_name,
 )
 from fsm.job import ENDED, JOB, JobState, JobTrigger
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, End, Owner, Presence, Record, Status
@@ -153,11 +153,6 @@ def protocol_steps() -> tuple[ProtocolStep, ...]:
                     known.add(after)
                     waiting.append(after)
     return tuple(found.values())
-
-
-def event_name(event: Event) -> str:
-    """An event's class as words: `RenewalDue` is "renewal due"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", " ", type(event).__name__).lower()
 
 
 # -- what can happen -----------------------------------------------------------------------------------------------
