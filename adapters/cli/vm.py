@@ -65,6 +65,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     vm = typer.Typer(
         help="Operate a Spot VM; each order is first put to the Spot VM table.",
+        epilog=_example("show"),
         invoke_without_command=True,
         rich_markup_mode="markdown",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -164,6 +165,35 @@ def test_nobody_signed_in_is_one_line(spotfsm: Command, cloud: Cloud, directory:
     assert ended.error_line == (
         "--credential: nobody is signed in to Azure. Run `az login`, or name another --credential."
     )
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("ERROR: Please run 'az login' to setup account.", "nobody is signed in to Azure. Run `az login`, or"),
+        (
+            "ERROR: AADSTS700082: The refresh token has expired due to inactivity. Please run: az login",
+            "the login has expired or is refused (AADSTS700082). Sign in again: `az login`.",
+        ),
+    ],
+)
+def test_what_the_azure_cli_says_of_a_login_is_one_line(
+    spotfsm: Command, cloud: Cloud, directory: Path, said: str, line: str
+) -> None:
+    """Never signed in, and signed in too long ago, are told apart."""
+    az = directory / "az"
+    az.write_text(f'#!/bin/sh\necho "{said}" >&2\nexit 1\n')
+    az.chmod(0o755)
+    environment = {
+        "PATH": f"{directory}{os.pathsep}{os.environ['PATH']}",
+        "XDG_CACHE_HOME": str(directory),
+        "AZURE_TOKEN_CREDENTIALS": "AzureCliCredential",
+    }
+    places = ("--arm-url", cloud.url, "--prices-url", cloud.url)
+    ended = spotfsm("sizes", "--region", REGION, *places, env=environment)
+    assert ended.code == 2
+    assert ended.error_line.startswith(f"--credential: {line}")
 
 
 def test_wrong_numbers_are_named(sizes: Ask) -> None:

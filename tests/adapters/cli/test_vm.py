@@ -403,6 +403,12 @@ def test_wrong_use_is_one_line(inside: Command, arguments: tuple[str, ...], said
     assert ended.error_line.startswith(said), ended.error_line
 
 
+@pytest.mark.parametrize("order", ["show", "start", "deallocate", "reprice", "simulate-eviction"])
+def test_every_order_explains_itself_with_an_example(inside: Command, order: str) -> None:
+    """`--help` shows what an order does, and a line to start from."""
+    assert f"Example: spotfsm vm {order} vm-spot" in " ".join(inside("vm", order, "--help").out.split())
+
+
 def test_settings_of_the_file_are_the_groups(vm: Ask, directory: Path, compute: Compute) -> None:
     """`[vm]` is for every order that knows the setting, and what is no setting is refused."""
     compute.looks = 1_000_000
