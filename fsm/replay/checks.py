@@ -263,9 +263,9 @@ def eviction_is_not_failure(lines: Sequence[Line]) -> Iterator[Accusation]:
     """Jobs poisoned by a budget that their record does not show to be spent."""
     for own in _by_job(lines).values():
         for line in own:
-            if line.row not in {"J4", "J26"} or "failures" not in line.fields:
+            failures, deaths = line.fields.get("failures"), line.fields.get("fruitless_deaths")
+            if line.row not in {"J4", "J26"} or not isinstance(failures, int) or not isinstance(deaths, int):
                 continue
-            failures, deaths = int(line.text("failures")), int(line.text("fruitless_deaths"))
             if failures < FAILURES_MAX and deaths < DEATHS_MAX:
                 yield line, f"job {line.job} is poisoned after {failures} failures and {deaths} deaths without progress"
 

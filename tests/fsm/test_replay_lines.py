@@ -158,29 +158,30 @@ def test_the_kinds_are_closed() -> None:
 
 
 def fields_of(lines: Sequence[Line]) -> Iterator[tuple[int, str]]:
-    """One line of each kind and machine, and each field without which it is none."""
+    """One line of each kind and row, and each field without which it is none."""
     seen: set[tuple[str, str]] = set()
     for number, line in enumerate(lines):
-        if (line.kind, line.machine) not in seen:
-            seen.add((line.kind, line.machine))
+        if (line.kind, line.row or line.machine) not in seen:
+            seen.add((line.kind, line.row or line.machine))
             for name in {**FIELDS[Kind(line.kind)], **ROW_FIELDS.get(line.machine, {})}:
                 yield number, name
 
 
-@pytest.mark.parametrize("spoil", ["missing", "a list", "an infinite number", "a truth value", "a text"])
+@pytest.mark.parametrize("spoil", ["missing", "nothing", "a list", "an infinite number", "a truth value", "a text"])
 def test_a_spoilt_field_is_one_clear_accusation(journal: Sequence[Line], spoil: str) -> None:
     """A field that is missing or of a wrong type is said at its line, whatever else the promises would make of it."""
     values: dict[str, JsonScalar | list[int]] = {
-        "a list": [1], "an infinite number": float("inf"), "a truth value": True, "a text": "7"
+        "nothing": None, "a list": [1], "an infinite number": float("inf"), "a truth value": True, "a text": "7"
     }  # fmt: skip
     for number, name in fields_of(journal):
         line = journal[number]
         kept = {key: value for key, value in line.fields.items() if key != name}
         fields = kept if spoil == "missing" else {**kept, name: values[spoil]}
         flaw = flaw_in(line.kind, fields)
-        if flaw is None:  # it may be missing, or may be that
-            continue
         spoilt = replace(line, fields=fields)  # type: ignore[arg-type]
+        if flaw is None:  # it may be missing, or may be that
+            assert replay([*journal[:number], spoilt, *journal[number + 1 :]]).lines == len(journal)
+            continue
         faults = replay([*journal[:number], spoilt, *journal[number + 1 :]]).faults
         assert faults[0].line is spoilt
         assert [fault.why for fault in faults if fault.line is spoilt] == [flaw]
