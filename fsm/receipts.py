@@ -7,16 +7,19 @@ Feed entries in their order, each with the time of a clock of the caller's.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fsm.application import APPLICATION, AppState
 from fsm.job import JOB, JobState, JobTrigger
+from fsm.journal import Line
 from fsm.notices import Severity
 from fsm.ports import JsonScalar
 from fsm.table import Verdict
 
 Fields = Mapping[str, JsonScalar]
+KILLED = "killed"
+"""The cause where nothing was said before: an eviction without notice, or whatever else ends a process so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,7 @@ class DrainReceipt:
     """One drain, or the end of a process that was killed before it could drain.
 
     Attributes:
-        cause: the notice's type, the reason of a stop, or empty for a kill out of the blue.
+        cause: the notice's type, the reason of a stop, or `KILLED`.
         evicted: whether a notice was the cause, and not the operator.
         announced_s: what the notice left when it was first seen, or a stop's grace; None if nothing was said.
         drain_s: from then until every job was settled; None if that was never so.
@@ -100,6 +103,11 @@ class Receipts:
                 return self._take_state(at_s, str(fields["from"]), str(fields["to"]))
         return None
 
+    @property
+    def drained(self) -> bool:
+        """Whether the last drain was finished, and nothing has begun since: its receipt is not final yet."""
+        return self._last is not None
+
     def end(self, at_s: float) -> DrainReceipt | None:
         """The process is no more, and this was its last sign of life.
 
@@ -112,7 +120,7 @@ class Receipts:
                 return None
             cause, receipt = self._last
             return replace(receipt, received_s=max(0.0, at_s - cause.known_s))
-        cause = self._draining or self._cause() or _Cause(name="", evicted=True, known_s=at_s, announced_s=None)
+        cause = self._draining or self._cause() or _Cause(name=KILLED, evicted=False, known_s=at_s, announced_s=None)
         self._redone_s += sum(at_s - safe_s for safe_s in self._safe_s.values())
         self._safe_s.clear()
         return self._receipt(cause, at_s, drained=False)
@@ -168,6 +176,35 @@ class Receipts:
             poisoned=self._settled[JobState.POISONED],
             abandoned=self._settled[JobState.ABANDONED],
         )
+
+
+def receipts_in(lines: Iterable[Line]) -> list[tuple[str, DrainReceipt]]:
+    """The receipts that journals give, each with its process, in the order in which the drains and kills ended.
+
+    A process whose last line is not its end was killed after it: what it had not saved by then is done again, and its
+    notice was worth the time until then, at least.
+    """
+    sources: dict[str, list[Line]] = {}
+    for line in lines:
+        sources.setdefault(line.source, []).append(line)
+    found: list[tuple[float, str, DrainReceipt]] = []
+    for source, own in sources.items():
+        receipts, first_s, over = Receipts(), own[0].at.timestamp(), False
+        for line in own:
+            at_s = line.at.timestamp() - first_s
+            if line.machine == APPLICATION.name:
+                over = line.text("to") == AppState.OFFLINE
+            receipt = receipts.take(at_s, line.kind, line.fields)
+            if receipt is not None:
+                found.append((line.at.timestamp(), source, receipt))
+        if over:
+            continue
+        if receipts.drained:
+            found.pop()  # told again, with all that its notice was worth
+        final = receipts.end(own[-1].at.timestamp() - first_s)
+        if final is not None:
+            found.append((own[-1].at.timestamp(), source, final))
+    return [(source, receipt) for _, source, receipt in sorted(found, key=lambda one: one[0])]
 
 
 def _seconds(value: JsonScalar) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,8 +10,9 @@ import typer
 
 from adapters.cli import options
 from adapters.cli.exits import EXIT_FAILED
-from adapters.cli.output import duration_text, one_line, show_json
+from adapters.cli.output import counted, duration_text, one_line, show_json
 from adapters.host.journal_lines import read_journals
+from fsm.receipts import KILLED, DrainReceipt, receipts_in
 from fsm.replay import PostMortem, Replay, post_mortems, replay
 
 FAULTS_SHOWN = 20
@@ -34,14 +36,18 @@ def _replay(
 
     Journals may be cut off and of several workers: what is missing proves nothing. Keys of --json: legal, lines,
     processes, completed, poisoned, unfinished, promises (the faults of each), faults (promise, where, why), evictions
-    (source, title, margin_s, moments).
+    (source, title, margin_s, moments), drains (one for each drain and each kill: source, cause, evicted, announced_s,
+    drain_s, received_s: the least that the notice was worth, margin_s, redone_s: work of interrupted jobs since their
+    last checkpoint, and how jobs ended).
     """
     lines = read_journals(*journals)
     result, found = replay(lines), post_mortems(lines) if evictions else ()
+    drains = receipts_in(lines) if evictions else ()
     if as_json:
-        show_json(_as_json(result, found))
+        show_json(_as_json(result, found, drains))
     else:
         _show(result, found)
+        _show_cost(drains)
     return 0 if result.legal else EXIT_FAILED
 
 
@@ -63,7 +69,23 @@ def _show(result: Replay, found: tuple[PostMortem, ...]) -> None:
     print(f"{result.lines} lines of {result.processes} processes; jobs: {jobs}")
 
 
-def _as_json(result: Replay, found: tuple[PostMortem, ...]) -> dict[str, object]:
+def _show_cost(drains: Sequence[tuple[str, DrainReceipt]]) -> None:
+    """What evictions and kills cost altogether."""
+    noticed = sorted(receipt.received_s for _, receipt in drains if receipt.evicted)
+    killed = sum(receipt.cause == KILLED for _, receipt in drains)
+    if noticed:
+        least, most = duration_text(round(noticed[0], 1)), duration_text(round(noticed[-1], 1))
+        print(f"{counted(len(noticed), 'eviction')} with a notice, worth {least} to {most} at least")
+    if killed:
+        print(f"{counted(killed, 'worker')} killed at work without one")
+    if noticed or killed:
+        redone_s = sum(receipt.redone_s for _, receipt in drains)
+        print(f"{duration_text(round(redone_s, 1))} of work since the last checkpoints, done again")
+
+
+def _as_json(
+    result: Replay, found: tuple[PostMortem, ...], drains: Sequence[tuple[str, DrainReceipt]]
+) -> dict[str, object]:
     return {
         "legal": result.legal,
         "lines": result.lines,
@@ -84,4 +106,5 @@ def _as_json(result: Replay, found: tuple[PostMortem, ...]) -> dict[str, object]
             }
             for one in found
         ],
+        "drains": [{"source": source, **receipt.fields()} for source, receipt in drains],
     }

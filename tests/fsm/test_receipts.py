@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fsm.journal import Line
 from fsm.ports import JsonScalar
-from fsm.receipts import DrainReceipt, Receipts
+from fsm.receipts import KILLED, DrainReceipt, Receipts, receipts_in
 
 Entry = tuple[float, str, dict[str, JsonScalar]]
 
@@ -86,7 +89,7 @@ def test_a_kill_out_of_the_blue_redoes_what_was_not_saved() -> None:
     assert fed(begin(1), begin(2, "b"), save(5, "b"), receipts=receipts) == []
     receipt = receipts.end(8.0)
     assert receipt is not None
-    assert (receipt.cause, receipt.evicted, receipt.announced_s, receipt.drain_s) == ("", True, None, None)
+    assert (receipt.cause, receipt.evicted, receipt.announced_s, receipt.drain_s) == (KILLED, False, None, None)
     assert receipt.redone_s == pytest.approx(7.0 + 3.0)
 
 
@@ -143,6 +146,53 @@ def test_without_a_store_and_without_the_fence_nothing_is_safe() -> None:
         receipt = receipts.end(10.0)
         assert receipt is not None
         assert receipt.redone_s == pytest.approx(9.0)
+
+
+def lines_of(source: str, *entries: Entry, began_s: float = 0.0) -> list[Line]:
+    """These entries as a process's journal has them."""
+    origin = datetime(2026, 11, 25, tzinfo=UTC)
+    return [
+        Line(source=source, n=n, at=origin + timedelta(seconds=began_s + at_s), kind=kind, fields=fields)
+        for n, (at_s, kind, fields) in enumerate(entries, start=1)
+    ]
+
+
+def test_journals_tell_every_drain_and_every_kill() -> None:
+    """Of three processes one was evicted with notice, one killed at work, and one stopped: three receipts, in order."""
+    drained = (notice(10), app(10, "Processing", "Evicted"), app(11, "Evicted", "Drained"))
+    still_here: Entry = (30.0, "still_here", {"drained_for_s": 19.0})
+    stop: Entry = (40.0, "stop", {"reason": "SIGTERM", "grace_s": 25.0})
+    stopped = (stop, app(40, "Processing", "Evicted"), app(41, "Evicted", "Drained"), app(41, "Drained", "Offline"))
+    lines = [
+        *lines_of("stopped", *WORKING, begin(1), job(2, "finish", "Running", "Completed"), *stopped),
+        *lines_of("killed", *WORKING, begin(1), save(4), begin(20, "b")),
+        *lines_of("evicted", *WORKING, begin(1), *drained[:2], hand_back(10.5), drained[2], still_here),
+        *lines_of("idle", *WORKING),
+    ]
+    found = receipts_in(lines)
+    assert [(source, one.cause, one.evicted) for source, one in found] == [
+        ("killed", KILLED, False),
+        ("evicted", "Preempt", True),
+        ("stopped", "SIGTERM", False),
+    ]
+    assert found[0][1].redone_s == pytest.approx(16.0)
+    assert found[1][1].received_s == pytest.approx(20.0)
+    assert found[1][1].margin_s == pytest.approx(29.0)
+
+
+def test_a_live_worker_and_its_journal_give_the_same_receipt() -> None:
+    """What was told at the end of the drain is what the journal tells, but for the life that came after it."""
+    entries = (
+        begin(1),
+        save(8),
+        notice(10),
+        app(10, "Processing", "Evicted"),
+        hand_back(12),
+        app(12, "Evicted", "Drained"),
+    )
+    (live,) = fed(*entries)
+    ((_, replayed),) = receipts_in(lines_of("p", *WORKING, *entries))
+    assert replayed == live
 
 
 @given(

@@ -15,6 +15,7 @@ import pytest
 from adapters.telemetry.health import STANDS_STILL_S_MIN
 from adapters.telemetry.measures import Measures
 from fsm.application import AppState
+from fsm.receipts import KILLED, receipts_in
 from tests.processes.conftest import MakeVm
 from tests.processes.places import Place, SqlitePlace
 from tests.processes.spot_vm import PATIENCE_S, SpotVm
@@ -163,3 +164,34 @@ def test_a_port_that_is_taken_ends_the_worker_with_one_line(sqlite: SqlitePlace,
     assert other.returncode == 2
     assert said.startswith("error: --health-port: 127.0.0.1 port ")
     assert len(said.splitlines()) == 1
+
+
+def test_the_journal_tells_what_each_end_was_worth_and_cost(sqlite: SqlitePlace, make_vm: MakeVm) -> None:
+    """Taken two seconds after it was drained, then killed two seconds after its last checkpoint: both can be read."""
+    vm = make_vm(sqlite, handler="tests.processes.handlers:steps")
+    job = sqlite.put(json.dumps({"steps": 9, "step_s": 3}))
+    vm.start()
+    vm.await_begin(job)
+    vm.twin.evict(notice_s=25)
+    told_s = time.monotonic()
+    vm.await_kind("notice")
+    vm.await_line(lambda line: line.kind == "still_here" and float(line.text("drained_for_s")) >= 2)
+    vm.kill()
+    worth_s = time.monotonic() - told_s
+    vm.look()
+    seen = len(vm.lines)
+    vm.reboot()
+    vm.start()
+    vm.await_row("J19", after=seen)
+    saved_s = time.monotonic()
+    time.sleep(2.0)
+    vm.kill()
+    lost_s = time.monotonic() - saved_s
+    vm.look()
+    (_, noticed), (_, killed) = receipts_in(vm.lines)
+    assert (noticed.cause, noticed.evicted, noticed.released) == ("Preempt", True, 1)
+    assert noticed.margin_s is not None
+    assert noticed.drain_s is not None
+    assert noticed.drain_s + 2 <= noticed.received_s <= worth_s
+    assert killed.cause == KILLED
+    assert 1.5 < killed.redone_s <= lost_s + 0.5

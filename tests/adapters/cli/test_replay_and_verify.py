@@ -44,6 +44,8 @@ def test_a_real_journal_is_legal_and_its_first_illegal_line_is_named(inside: Com
     assert told["legal"]
     assert (told["completed"], told["poisoned"], told["unfinished"]) == (5, 1, 0)
     assert set(told["promises"].values()) == {0}
+    (drain,) = told["drains"]
+    assert (drain["cause"], drain["evicted"], drain["redone_s"]) == ("the queue is empty", False, 0)
 
     lines = journal.read_text().splitlines(keepends=True)
     number = next(n for n, line in enumerate(lines) if '"row": "J21"' in line)
