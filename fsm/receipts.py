@@ -197,10 +197,10 @@ def receipts_in(lines: Iterable[Line]) -> list[tuple[str, DrainReceipt]]:
             receipt = receipts.take(at_s, line.kind, line.fields)
             if receipt is not None:
                 found.append((line.at.timestamp(), source, receipt))
-        if over:
-            continue
         if receipts.drained:
             found.pop()  # told again, with all that its notice was worth
+        elif over:
+            continue
         final = receipts.end(own[-1].at.timestamp() - first_s)
         if final is not None:
             found.append((own[-1].at.timestamp(), source, final))

@@ -74,8 +74,8 @@ def _show_cost(drains: Sequence[tuple[str, DrainReceipt]]) -> None:
     noticed = sorted(receipt.received_s for _, receipt in drains if receipt.evicted)
     killed = sum(receipt.cause == KILLED for _, receipt in drains)
     if noticed:
-        least, most = duration_text(round(noticed[0], 1)), duration_text(round(noticed[-1], 1))
-        print(f"{counted(len(noticed), 'eviction')} with a notice, worth {least} to {most} at least")
+        worth = dict.fromkeys(duration_text(round(received_s, 1)) for received_s in (noticed[0], noticed[-1]))
+        print(f"{counted(len(noticed), 'eviction')} with a notice, worth {' to '.join(worth)} at least")
     if killed:
         print(f"{counted(killed, 'worker')} killed at work without one")
     if noticed or killed:

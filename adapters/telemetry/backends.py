@@ -12,10 +12,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -37,7 +35,7 @@ _OFF = {
     "APPLICATIONINSIGHTS_OPENTELEMETRY_RESOURCE_METRIC_DISABLED": "true",
 }
 """Set unless the environment says something else."""
-_KEY = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_KEY = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Backend(StrEnum):
@@ -53,14 +51,6 @@ _NEEDS = {
     Backend.AZURE_MONITOR: ("opentelemetry.sdk", "azure.monitor.opentelemetry.exporter"),
     Backend.OTLP: ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"),
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exporters:
-    """What sends."""
-
-    spans: SpanExporter
-    metrics: MetricExporter
 
 
 def check_backend(backend: Backend, environment: Mapping[str, str] = os.environ) -> str:
@@ -82,8 +72,8 @@ def check_backend(backend: Backend, environment: Mapping[str, str] = os.environ)
             return f"a collector at {_collector(environment)}"
 
 
-def open_exporters(backend: Backend) -> Exporters:
-    """Make what sends; nothing is sent yet.
+def open_exporters(backend: Backend) -> tuple[SpanExporter, MetricExporter]:
+    """Make what sends spans and metrics; nothing is sent yet.
 
     Raises:
         ConfigurationError: as `check_backend` does.
@@ -98,7 +88,7 @@ def without_secrets(text: str, environment: Mapping[str, str] = os.environ) -> s
     return text.replace(key, "...") if key else text
 
 
-def _azure_monitor() -> Exporters:
+def _azure_monitor() -> tuple[SpanExporter, MetricExporter]:
     for name, value in _OFF.items():
         os.environ.setdefault(name, value)
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
@@ -109,14 +99,14 @@ def _azure_monitor() -> Exporters:
         "read_timeout": NETWORK_TIMEOUT_S,
         "retry_total": 2,
     }
-    return Exporters(spans=AzureMonitorTraceExporter(**options), metrics=AzureMonitorMetricExporter(**options))
+    return AzureMonitorTraceExporter(**options), AzureMonitorMetricExporter(**options)
 
 
-def _otlp() -> Exporters:
+def _otlp() -> tuple[SpanExporter, MetricExporter]:
     from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
-    return Exporters(spans=OTLPSpanExporter(), metrics=OTLPMetricExporter())
+    return OTLPSpanExporter(), OTLPMetricExporter()
 
 
 def _installed(name: str) -> bool:
@@ -142,7 +132,7 @@ def _ingestion_endpoint(environment: Mapping[str, str]) -> str:
     if not text:
         raise ConfigurationError(SETTING, f"{CONNECTION_STRING} is not set", remedy)
     pairs = _pairs(text)
-    if not _KEY.fullmatch(pairs.get("instrumentationkey", "")):
+    if not re.fullmatch(_KEY, pairs.get("instrumentationkey", "")):
         raise ConfigurationError(SETTING, f"{CONNECTION_STRING} has no InstrumentationKey that is a UUID", remedy)
     if pairs.get("authorization", "ikey").lower() != "ikey":
         raise ConfigurationError(SETTING, f"{CONNECTION_STRING} has an Authorization other than ikey", remedy)
@@ -175,6 +165,8 @@ def _checked_url(url: str, name: str, remedy: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
     if host == "localhost":
         return True
     try:

@@ -47,7 +47,7 @@ class Sending:
     """
 
     def __init__(self, backend: Backend, *, worker: str, measures: Measures, complain: Complain) -> None:
-        self._exporters = open_exporters(backend)
+        self._span_exporter, self._metric_exporter = open_exporters(backend)
         self._worker = worker
         self._measures = measures
         self._complain = complain
@@ -113,8 +113,8 @@ class Sending:
         self._tracers = TracerProvider(
             resource=resource, id_generator=ids, span_limits=SpanLimits(max_events=EVENTS_MAX), shutdown_on_exit=False
         )
-        self._tracers.add_span_processor(BatchSpanProcessor(self._exporters.spans))
-        reader = PeriodicExportingMetricReader(self._exporters.metrics)
+        self._tracers.add_span_processor(BatchSpanProcessor(self._span_exporter))
+        reader = PeriodicExportingMetricReader(self._metric_exporter)
         self._meters = MeterProvider([reader], resource=resource, shutdown_on_exit=False)
         meter = self._meters.get_meter("spotfsm")
         for measure in CATALOGUE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from adapters.telemetry.backends import Backend
 from fsm.ports import JsonScalar
@@ -35,8 +35,7 @@ class Watching:
     telemetry: Backend = Backend.NONE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Watched:
+class Watched(NamedTuple):
     """What watches a worker.
 
     Attributes:

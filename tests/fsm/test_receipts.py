@@ -180,6 +180,16 @@ def test_journals_tell_every_drain_and_every_kill() -> None:
     assert found[1][1].margin_s == pytest.approx(29.0)
 
 
+def test_a_drained_worker_that_is_stopped_lived_until_then() -> None:
+    """The notice was worth all the time until the process ended, whoever ended it."""
+    drained = (notice(10), app(10, "Processing", "Evicted"), app(11, "Evicted", "Drained"))
+    stop: Entry = (40.0, "stop", {"reason": "SIGTERM", "grace_s": 25.0})
+    ((_, receipt),) = receipts_in(lines_of("p", *WORKING, *drained, stop, app(40, "Drained", "Offline")))
+    assert receipt.cause == "Preempt"
+    assert receipt.drain_s == pytest.approx(1.0)
+    assert receipt.received_s == pytest.approx(30.0)
+
+
 def test_a_live_worker_and_its_journal_give_the_same_receipt() -> None:
     """What was told at the end of the drain is what the journal tells, but for the life that came after it."""
     entries = (
