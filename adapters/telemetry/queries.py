@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import shlex
 
+from adapters.telemetry.trace_ids import trace_id_of
+
 _COLUMNS = ("vm", "worker", "job", "epoch", "end", "row", "checkpoints", "cause", "margin_s", "drain_s", "redone_s")
 OFFSET_S_MAX = 730 * 86400
 _HOUR_S = 3600
@@ -35,7 +37,7 @@ def job_query(job: str, *, since_s: int) -> str:
         job: the message's id, a UUID.
         since_s: how far back.
     """
-    trace_id = job.replace("-", "").lower()
+    trace_id = f"{trace_id_of(job):032x}"
     columns = ("vm", "worker", "epoch", "end", "row", "from", "to")
     return "\n".join(
         (

@@ -1,6 +1,6 @@
 """Journal entries as OpenTelemetry spans: one for each delivery, each drain, and each worker's life.
 
-All deliveries of a job are one trace, on whichever VM they ran: the trace's id is the message's id, both 128 bits. A
+All deliveries of a job are one trace, on whichever VM they ran, for the trace's id is made of the message's. A
 delivery's span has the rows it took as events. The span of a life ends with the process; that of a killed one never
 arrives, which is why drains have spans of their own, sent as soon as their jobs are safe.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
+from adapters.telemetry.trace_ids import trace_id_of
 from fsm.job import JOB, JobState, JobTrigger
 from fsm.ports import JsonScalar
 
@@ -40,10 +40,7 @@ class JobIds(RandomIdGenerator):
 
     def of(self, job: str) -> None:
         """Start the next span of this thread in the trace of this job."""
-        try:
-            self._job.trace_id = uuid.UUID(job).int
-        except ValueError:
-            self._job.trace_id = 0
+        self._job.trace_id = trace_id_of(job)
 
     def generate_trace_id(self) -> int:
         trace_id: int = getattr(self._job, "trace_id", 0)

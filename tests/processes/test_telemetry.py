@@ -6,7 +6,6 @@ import json
 import re
 import signal
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -17,6 +16,7 @@ import pytest
 
 from adapters.telemetry.queries import job_query, overview_query
 from adapters.telemetry.sending import FLUSH_S_MAX
+from adapters.telemetry.trace_ids import trace_id_of
 from fsm.application import AppState
 from tests.adapters.telemetry.receiver import (
     KEY,
@@ -86,7 +86,7 @@ def test_an_eviction_is_in_application_insights_before_the_vm_is_gone(
         assert {dimensions(one)["spotfsm.job"] for one in requests} == {*jobs}
         for one in requests:
             assert dimensions(one)["spotfsm.end"] == "released"
-            assert one["tags"]["ai.operation.id"] == uuid.UUID(dimensions(one)["spotfsm.job"]).hex
+            assert int(one["tags"]["ai.operation.id"], 16) == trace_id_of(dimensions(one)["spotfsm.job"])
             assert one["data"]["baseData"]["success"] is True, "an eviction is no failure"
             assert one["iKey"] == KEY
         assert {"J8 begin", "J28 interrupt"} <= {one["data"]["baseData"]["message"] for one in rows}
@@ -135,7 +135,7 @@ def test_a_job_is_one_trace_across_evictions(
         assert vm.wait() == 0
         spans = collector.spans()
         deliveries = [span for span in spans if span.name == "delivery"]
-        assert {span.trace_id for span in deliveries} == {uuid.UUID(job).bytes}
+        assert {span.trace_id for span in deliveries} == {trace_id_of(job).to_bytes(16, "big")}
         ends = [
             next(one.value.string_value for one in span.attributes if one.key == "spotfsm.end") for span in deliveries
         ]
