@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adapters.azure.planning.retail import usual_spelling
 from adapters.cli.options import setting
 from adapters.wiring import SignIn
 
@@ -14,11 +15,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.IGNORECASE)
 
 
 def size_name(value: str) -> str:
-    """A VM size, with the prefix that everybody leaves out."""
+    """A VM size, with the prefix that everybody leaves out, and the capitals."""
     name = value.strip()
     if not _NAME.fullmatch(name):
         raise ValueError(f"{value!r:.60} is no VM size. Give one such as Standard_D2s_v5.")
-    return name if name.lower().startswith(("standard_", "basic_")) else f"Standard_{name}"
+    return usual_spelling(name if name.lower().startswith(("standard_", "basic_")) else f"Standard_{name}")
 
 
 def region_name(value: str) -> str:
@@ -42,10 +43,6 @@ SignInOption = Annotated[
         "none.",
         metavar="NAME",
     ),
-]
-ClientId = Annotated[
-    str | None,
-    setting("--client-id", "Which user-assigned managed identity, where the VM has several.", metavar="ID"),
 ]
 Subscription = Annotated[
     str | None,

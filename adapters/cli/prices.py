@@ -65,7 +65,7 @@ def _prices(
     refresh: azure_options.Refresh = False,
     as_json: options.AsJson = False,
     credential: azure_options.SignInOption = wiring.SignIn.DEFAULT,
-    client_id: azure_options.ClientId = None,
+    client_id: options.ClientId = None,
     subscription: azure_options.Subscription = None,
     prices_url: azure_options.PricesUrl = None,
     arm_url: azure_options.ArmUrl = None,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from adapters import wiring
-from adapters.azure.planning.retail import Os
+from adapters.azure.planning.retail import Os, usual_spelling
 from adapters.cli import planning
 from adapters.cli.output import duration_text, say, show_json, show_table
 from fsm.errors import ConfigurationError, PlatformError, RefusalCause, RefusedError, ReplyLostError, SpotfsmError
@@ -92,7 +92,7 @@ class Operator:
     async def price(self, view: VmView) -> Decimal | None:
         """The current Spot price of the VM's size, or None where it cannot be told: an old one would be none."""
         try:
-            plan = await self._planner.price_plan([view.size], [view.region], Os(view.os or Os.LINUX))
+            plan = await self._planner.price_plan([usual_spelling(view.size)], [view.region], Os(view.os or Os.LINUX))
         except (SpotfsmError, ValueError) as exc:
             say(f"note: the current Spot price is not known: {exc}")
             return None

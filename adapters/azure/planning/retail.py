@@ -9,6 +9,7 @@ that is reported, never a choice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ _API_VERSION = "2023-01-01-preview"
 PAGES_MAX = 400
 """A region's virtual machines are about 16 pages of 1,000."""
 _HOUR = "1 Hour"
+_PART = re.compile(r"^([a-z]+)(.*)$")
+_VERSION = re.compile(r"v[0-9]+")
+"""Of a size's name, between underscores."""
 _KEPT = (
     "armSkuName", "armRegionName", "productName", "skuName", "meterName", "meterId", "type", "unitOfMeasure",
     "retailPrice", "tierMinimumUnits", "isPrimaryMeterRegion", "effectiveStartDate", "effectiveEndDate",
@@ -155,6 +159,24 @@ def _agreed(rows: Sequence[PriceRow]) -> Price:
     best = max((row.primary, row.starts) for row in rows)
     prices = {row.usd_per_h for row in rows if (row.primary, row.starts) == best}
     return Price(candidates=tuple(sorted(prices)))
+
+
+def usual_spelling(size: str) -> str:
+    """A size as the list would write it, for one that somebody wrote without capitals; any other is left as it is.
+
+    The list takes names with their very capitals: the family and an accelerator have them, what follows a number has
+    none (`Standard_NC24ads_A100_v4`).
+    """
+    prefix, *parts = size.split("_")
+    if any(part != part.lower() for part in parts):
+        return size
+    return "_".join((prefix.capitalize(), *(_PART.sub(_with_capitals, part) for part in parts)))
+
+
+def _with_capitals(part: re.Match[str]) -> str:
+    if _VERSION.fullmatch(part[0]):
+        return part[0]
+    return "Promo" if part[0] == "promo" else f"{part[1].upper()}{part[2]}"
 
 
 # -- asking ------------------------------------------------------------------------------------------------------------

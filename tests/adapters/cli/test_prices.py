@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters.azure.planning import documents
+from adapters.cli import planning
 from tests.adapters.azure.planning.cloud import SUBSCRIPTION, Cloud, Refusal, history_row, rate_row, serve_cloud
 from tests.adapters.azure.planning.price_rows import row, rows, spot
 from tests.adapters.cli.conftest import Command
@@ -102,8 +103,9 @@ def test_windows_has_its_own_prices(prices: Ask) -> None:
 
 def test_names_may_be_short_and_spoken(prices: Ask) -> None:
     """The prefix may be left out, and a region be written as the portal shows it."""
-    (found,) = quotes(prices("D2s_v5", "--region", "East US 2", "--json", signed_in=False))
-    assert found["spot_usd_per_h"] == "0.0173"
+    for name in ("D2s_v5", "d2s_v5", "standard_d2s_v5"):
+        (found,) = quotes(prices(name, "--region", "East US 2", "--json", signed_in=False))
+        assert (found["size"], found["spot_usd_per_h"]) == (D2, "0.0173")
 
 
 def test_a_b_series_is_called_what_it_is(prices: Ask, cloud: Cloud) -> None:
@@ -288,6 +290,16 @@ def test_being_refused_for_now_is_waited_for(prices: Ask, cloud: Cloud) -> None:
     assert "the price list refuses for now (429); what is shown is 0.0 hours old" in ended.err
 
 
+def test_what_takes_long_says_how_far_it_is(prices: Ask, cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are counted, and a pause is told before it is made."""
+    monkeypatch.setattr(planning, "QUIET_S", 0.0)
+    cloud.page_size = 4
+    cloud.refusals = [Refusal(status=429, headers={"Retry-After": "0"}, times=1)]
+    said = prices(D2, "--region", EAST, signed_in=False).err
+    assert "the price list refuses for now (429); trying again in 0s" in said
+    assert f"reading the price list: {cloud.pages() - 1} pages so far, now of {EAST}" in said
+
+
 # -- lists that lead astray --------------------------------------------------------------------------------------------
 
 
@@ -332,9 +344,9 @@ def test_a_region_that_is_none_is_named(prices: Ask) -> None:
 
 def test_a_size_that_is_none_is_named(prices: Ask) -> None:
     """A size that nobody lists is a mistake when it is alone, and a note beside others."""
-    ended = prices("Standard_d2s_v5", "--region", EAST, signed_in=False)
+    ended = prices("Standard_d2S_v5", "--region", EAST, signed_in=False)
     assert ended.code == 2
-    assert ended.error_line.startswith("sizes: the price list has no row of Standard_d2s_v5. Write it as Azure does")
+    assert ended.error_line.startswith("sizes: the price list has no row of Standard_d2S_v5. Write it as Azure does")
     both = prices(D2, "Standard_Q9", "--region", EAST, signed_in=False)
     assert both.code == 0
     assert "Standard_Q9 in eastus2: not in the price list" in both.err

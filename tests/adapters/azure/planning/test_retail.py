@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.azure.planning.retail import Os, Price, PriceKey, Tariff, prices_of
+from adapters.azure.planning.retail import Os, Price, PriceKey, Tariff, prices_of, usual_spelling
 from tests.adapters.azure.planning.price_rows import FUTURE, PAST, TRAPS, WINDOWS, Row, row, rows, spot
 
 SIZE, REGION = "Standard_D2s_v5", "eastus2"
@@ -97,3 +97,18 @@ def test_rows_of_another_shape_are_no_prices_and_no_error(changes: dict[str, obj
     """A field that is missing or of another type never ends in a traceback, and never in a price at or below zero."""
     for price in prices_of([{**row(SIZE, REGION, 0.1), **WINDOWS, **changes}], REGION, now=NOW).values():
         assert all(candidate > 0 for candidate in price.candidates)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Standard_D2s_v5", "Standard_DS2_v2", "Standard_E4-2s_v5", "Standard_NC24ads_A100_v4", "Standard_NC4as_T4_v3",
+        "Standard_NV36adms_A10_v5", "Standard_M416ms_v2", "Standard_HB120rs_v3", "Standard_F1", "Standard_L8as_v3",
+        "Standard_DC2as_v5", "Standard_D2_v2_Promo", "Standard_B2s", "Basic_A1", "Standard_D4pds_v6",
+    ],
+)  # fmt: skip
+def test_a_name_without_capitals_is_given_them(name: str) -> None:
+    """As somebody typed it or Azure keeps it; a name that has capitals is left as it is."""
+    assert usual_spelling(name.lower()) == name
+    assert usual_spelling(name) == name
+    assert usual_spelling("Standard_d2S_v5") == "Standard_d2S_v5"
