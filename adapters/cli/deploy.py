@@ -11,19 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from adapters.azure.deploy.commands import lookups_for
-from adapters.azure.deploy.steps import (
-    ABOUT,
-    BUILD,
-    TRACES_S,
-    EvictionPolicy,
-    Order,
-    PrincipalKind,
-    Shape,
-    Step,
-    commands,
-    lookups,
-)
+from adapters.azure.deploy.commands import ENVIRONMENT, lookups_for
+from adapters.azure.deploy.order import EvictionPolicy, Order, PrincipalKind, Shape
+from adapters.azure.deploy.steps import ABOUT, BUILD, TRACES_S, Step, commands, lookups
 from adapters.azure.planning.sizes import unfit_by_name
 from adapters.cli import azure_options, options
 from adapters.cli.itself import own_command
@@ -202,6 +192,8 @@ def _deploy(
         raise ConfigurationError(
             "--size", f"{size} can never be Spot: {unfit}", "`spotfsm sizes` lists sizes that can."
         )
+    if as_json and run:
+        raise ConfigurationError("--json", "it describes the commands and runs none", "Leave out --run.")
     if shape is Shape.SCALE_SET and regular_base > instances:
         raise ConfigurationError("--regular-base", "it is more than --instances", "Give less, or more instances.")
     if package is not None and not re.fullmatch(r"[\w.-]+", package.name):
@@ -269,7 +261,7 @@ def _script(steps: Sequence[Step], order: Order) -> Iterator[str]:
     yield "#!/bin/bash"
     yield "# What `spotfsm deploy --run` does with the same options. Nothing has been run."
     yield "set -euo pipefail"
-    yield "export AZURE_CORE_ONLY_SHOW_ERRORS=true AZURE_EXTENSION_USE_DYNAMIC_INSTALL=yes_without_prompt"
+    yield from (f"export {name}=${{{name}:-{value}}}" for name, value in ENVIRONMENT.items())
     known: set[str] = set()
     for step in steps:
         yield ""

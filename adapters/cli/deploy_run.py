@@ -8,12 +8,13 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from adapters.azure.deploy.commands import Command, lookups_for
-from adapters.azure.deploy.steps import ABOUT, Order, Step, commands, lookups
+from adapters.azure.deploy.commands import ENVIRONMENT, Command, lookups_for
+from adapters.azure.deploy.order import Order
+from adapters.azure.deploy.steps import ABOUT, Step, commands, lookups
 from adapters.azure.deploy.troubles import Trouble, explain
 from adapters.cli.output import duration_text, say
 from fsm.errors import ConfigurationError, PlatformError
@@ -23,13 +24,6 @@ QUIET_S = 30.0
 ARRIVING_S = 600.0
 """How long a role that was just assigned is waited for."""
 RETRY_EVERY_S = 15.0
-_ENVIRONMENT = {
-    "AZURE_CORE_ONLY_SHOW_ERRORS": "true",
-    "AZURE_EXTENSION_USE_DYNAMIC_INSTALL": "yes_without_prompt",
-    "AZURE_EXTENSION_DYNAMIC_INSTALL_ALLOW_PREVIEW": "true",
-}
-"""For the Azure CLI: its variables are AZURE_, a section and a name.
-[https://learn.microsoft.com/cli/azure/azure-cli-configuration, read 2026-11]"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +73,9 @@ class Run:
             code, out, err = _ended(step, command, words, captured=captured)
             if code == 0:
                 return out
+            if command.interactive:
+                problem = f"it ended with exit code {code}"
+                self._fail(step, Trouble(setting=None, problem=problem, remedy="What it said stands above."))
             trouble = explain(err)
             if not (trouble.arriving and waited_s < ARRIVING_S):
                 self._fail(step, trouble)
@@ -103,7 +100,7 @@ def _ended(step: Step, command: Command, words: Sequence[str], *, captured: bool
             process = stack.enter_context(
                 subprocess.Popen(  # noqa: S603 -- words of our own, and no shell
                     words,
-                    env=_environment(os.environ),
+                    env={**ENVIRONMENT, **os.environ},
                     stdin=None if command.interactive else subprocess.DEVNULL,
                     stdout=stdout,
                     stderr=None if command.interactive else subprocess.PIPE,
@@ -121,7 +118,7 @@ def _ended(step: Step, command: Command, words: Sequence[str], *, captured: bool
 
 def _communicated(step: Step, process: subprocess.Popen[str]) -> tuple[str, str]:
     began_s = time.monotonic()
-    with _spinning(str(step)):
+    with _spinning(str(step)) if process.stderr is not None else contextlib.nullcontext():
         while True:
             try:
                 return process.communicate(timeout=QUIET_S)
@@ -143,7 +140,3 @@ def _spinning(text: str) -> Iterator[None]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         progress.add_task(text, total=None)
         yield
-
-
-def _environment(environment: Mapping[str, str]) -> dict[str, str]:
-    return {**_ENVIRONMENT, **environment}

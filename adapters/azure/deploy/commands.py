@@ -20,6 +20,14 @@ class Variable:
     name: str
 
 
+ENVIRONMENT = {
+    "AZURE_CORE_ONLY_SHOW_ERRORS": "true",
+    "AZURE_EXTENSION_USE_DYNAMIC_INSTALL": "yes_without_prompt",
+    "AZURE_EXTENSION_DYNAMIC_INSTALL_ALLOW_PREVIEW": "true",
+}
+"""For the Azure CLI, whose variables are AZURE_, a section and a name: errors alone, and extensions as they are needed.
+[https://learn.microsoft.com/cli/azure/azure-cli-configuration, read 2026-11]"""
+
 Word: TypeAlias = str | Variable | tuple[str | Variable, ...]
 """One argument: text, a variable, or both joined."""
 

@@ -371,6 +371,14 @@ def test_a_failure_that_nobody_knows_keeps_its_words(inside: Command, stage: Sta
     )
 
 
+def test_what_somebody_talked_to_has_said_it_all(inside: Command, stage: Stage) -> None:
+    """A shell that ends badly is not explained a second time."""
+    stage.fail("az network bastion ssh", "Connection closed")
+    line = inside("deploy", "ssh", "--run").err.splitlines()[-1]
+    said = "it ended with exit code 1. What it said stands above."
+    assert line == f"error: ssh: {said} Then take the step again."
+
+
 def test_without_the_azure_cli_there_is_a_word_on_it(
     inside: Command, stage: Stage, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -393,6 +401,7 @@ def test_without_the_azure_cli_there_is_a_word_on_it(
         (("--package-version", "1.0"), "--package-version"),
         (("--shape", "scale-set", "--regular-base", "4"), "--regular-base"),
         (("--package", "made before.tar.gz"), "--package"),
+        (("--json",), "--json"),
         (("--from", "evict"), "--from"),
         (("login", "--from", "group"), "--from"),
     ],

@@ -229,6 +229,27 @@ class TestTheLint:
         unseen = [text for text in _misspelt(SHIPPED[path]) if not lint({**SHIPPED, path: text})]
         assert unseen == []
 
+    def test_every_wrong_word_is_found(self) -> None:
+        """Every value of an enumeration, made nonsense: what is not noticed is text that may be anything."""
+        unseen = set()
+        for path, text in SHIPPED.items():
+            for found in re.finditer(r"^ +(\w+): '([A-Za-z0-9_]+)'$", text, re.MULTILINE):
+                spoilt = f"{text[: found.start(2)]}Nonsense{text[found.end(2) :]}"
+                if not lint({**SHIPPED, path: spoilt}):
+                    unseen.add((path, found[1]))
+        assert {(path, key) for path, key in unseen if key not in FREE_EVERYWHERE} == FREE
+
+
+FREE_EVERYWHERE = {"name", "sourceAddressPrefix", "destinationAddressPrefix", "destinationPortRange"}
+FREE = {
+    ("modules/access.bicep", "type"),  # CustomRole
+    ("modules/insights.bicep", "kind"),  # other
+    *(("vm.bicep", key) for key in ("publisher", "version")),  # of the image
+    *(("scaleset.bicep", key) for key in ("publisher", "version", "tier")),
+    *(("scaleset.bicep", key) for key in ("type", "protocol")),  # of the health extension
+}
+"""Properties that take text of which no model has a list."""
+
 
 def _misspelt(text: str) -> Iterator[str]:
     """The text, each time with another key misspelt; what the health extension is given is known to it alone."""
