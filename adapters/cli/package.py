@@ -134,6 +134,7 @@ def _package(
         command=command or [],
         stop_grace_s=_seconds(worker["stop_grace"]),
         imds_poll_s=_seconds(worker["imds_poll"]),
+        health_port=_port(worker["health_port"]),
         units=units,
         target=target,
         extras=_extras(extra or []),
@@ -238,4 +239,9 @@ def _text(value: object) -> str | None:
 
 def _seconds(value: object) -> float:
     assert isinstance(value, float)
+    return value
+
+
+def _port(value: object) -> int | None:
+    assert value is None or isinstance(value, int)
     return value

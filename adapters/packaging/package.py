@@ -22,7 +22,8 @@ from fsm.errors import ConfigurationError
 SCRIPT = "orchestrate.sh"
 UNITS = ("spotfsm-worker.service", "spotfsm-worker@.service")
 GUIDE = "README.md"
-COMMAND = "spotfsm.sh"
+PROGRAMS = {"spotfsm": "spotfsm.sh", "instance": "instance.sh"}
+"""By their names in the package."""
 _ACTIONS = "vm-application.json"
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})\.(0|[1-9][0-9]{0,9})")
 _INT32_MAX = 2**31 - 1
@@ -39,6 +40,7 @@ class Order:
         command: what does a job, in place of the settings' handler.
         stop_grace_s: how long a stop may drain.
         imds_poll_s: how often a worker asks for Scheduled Events.
+        health_port: the settings' own, or None.
         units: how many run side by side on a VM; 1 is a singleton.
     """
 
@@ -48,6 +50,7 @@ class Order:
     command: Sequence[str] = ()
     stop_grace_s: float
     imds_poll_s: float
+    health_port: int | None = None
     units: int = 1
     target: Target = field(default_factory=Target)
     extras: Sequence[str] = ()
@@ -120,13 +123,14 @@ def _assets(order: Order, wheels: Sequence[Path]) -> dict[str, Member]:
             command=order.command,
             stop_grace_s=order.stop_grace_s,
             imds_poll_s=order.imds_poll_s,
+            health_port=order.health_port,
             units=order.units,
         )
         for name in UNITS
     }
     return {
         SCRIPT: Member(content=script.encode(), executable=True),
-        "spotfsm": Member(content=asset(COMMAND).encode(), executable=True),
+        **{name: Member(content=asset(file).encode(), executable=True) for name, file in PROGRAMS.items()},
         GUIDE: Member(content=asset(GUIDE).encode()),
         "spotfsm.toml": Member(content=order.settings),
         "requirements.txt": Member(content=locked(wheels).encode()),

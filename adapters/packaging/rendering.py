@@ -12,7 +12,15 @@ IMDS_S = 0.25
 """For each of several workers: together they stay at 4 of the 5 requests a second that IMDS allows to a VM."""
 
 
-def render_unit(unit: str, *, command: Sequence[str], stop_grace_s: float, imds_poll_s: float, units: int) -> str:
+def render_unit(
+    unit: str,
+    *,
+    command: Sequence[str],
+    stop_grace_s: float,
+    imds_poll_s: float,
+    health_port: int | None,
+    units: int,
+) -> str:
     """A unit of this package.
 
     Args:
@@ -20,15 +28,18 @@ def render_unit(unit: str, *, command: Sequence[str], stop_grace_s: float, imds_
         command: what does a job, in place of a handler.
         stop_grace_s: how long a stop may drain.
         imds_poll_s: how often the settings let a worker ask for Scheduled Events.
+        health_port: the settings' own; in the unit it can be counted up from.
         units: how many run side by side on a VM.
     """
     text = _replaced(unit, "TimeoutStopSec", partial(_assigned, f"{stop_grace_s + SETTLING_S:g}"))
     if command:
         text = _replaced(text, "ExecStart", lambda line: " ".join([line, "--", *map(_quoted, command)]))
+    more = []
     if units > 1 and imds_poll_s < IMDS_S * units:
-        more = f"Environment=SPOTFSM_IMDS_POLL={IMDS_S * units:g}s"
-        text = _replaced(text, "ExecStart", lambda line: f"{line}\n{more}")
-    return text
+        more.append(f"Environment=SPOTFSM_IMDS_POLL={IMDS_S * units:g}s")
+    if units > 1 and health_port is not None:
+        more.append(f"Environment=SPOTFSM_HEALTH_PORT={health_port}")
+    return _replaced(text, "ExecStart", lambda line: "\n".join([line, *more]))
 
 
 def render_script(script: str, *, version: str, python: str, architecture: str, units: int) -> str:

@@ -201,7 +201,8 @@ remove_version() {
   rm -f "${systemd:?}/$single" "$systemd/$template"
   systemctl daemon-reload
   systemctl reset-failed "${single%.service}*" 2>/dev/null || true
-  rm -rf "$root" /run/spotfsm /run/private/spotfsm
+  rm -rf "$versions" "$current" "$root/.current" /run/spotfsm /run/private/spotfsm
+  if [ -d "$root" ]; then rmdir --ignore-fail-on-non-empty "$root"; fi # what else lies there is not ours
   if [ "$1" = --keep-data ] || [ -e "$keep" ]; then
     say "removed; $state is kept"
   else

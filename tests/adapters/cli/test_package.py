@@ -91,7 +91,8 @@ def test_it_holds_all_that_a_vm_without_a_network_needs(inside: Command, project
         assert read(archive, "spotfsm.toml").decode() == SETTINGS
     assert sums == names - {"SHA256SUMS"}
     assert {name for name in names if not name.startswith(("wheels/", "units/"))} == {
-        *("README.md", "SHA256SUMS", "app/jobs.py", "orchestrate.sh", "requirements.txt", "spotfsm", "spotfsm.toml")
+        *("README.md", "SHA256SUMS", "app/jobs.py", "instance", "orchestrate.sh", "requirements.txt"),
+        *("spotfsm", "spotfsm.toml"),
     }
     assert {line.rpartition(":")[2] for line in locked} == hashes - {pip}
     assert any(line.startswith("spotfsm==") for line in locked)

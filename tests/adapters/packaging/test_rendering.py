@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from adapters.packaging.package import UNITS, asset
@@ -24,8 +26,11 @@ from adapters.packaging.rendering import render_script, render_unit
 @pytest.mark.parametrize("name", UNITS)
 def test_words_are_quoted_as_systemd_reads_them(name: str, word: str, quoted: str) -> None:
     """No word is a specifier, a variable, a separator or two words."""
-    rendered = render_unit(asset(name), command=[word], stop_grace_s=60.0, imds_poll_s=1.0, units=1)
-    assert f"ExecStart=/opt/spotfsm/current/venv/bin/spotfsm worker -- {quoted}\n" in rendered
+    rendered = render_unit(asset(name), command=[word], stop_grace_s=60.0, imds_poll_s=1.0, health_port=None, units=1)
+    started = re.findall(
+        r"(?m)^ExecStart=/opt/spotfsm/current/(?:venv/bin/spotfsm worker|instance %i) -- (.*)$", rendered
+    )
+    assert started == [quoted]
     assert "TimeoutStopSec=65\n" in rendered
 
 

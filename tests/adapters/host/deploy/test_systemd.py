@@ -40,6 +40,7 @@ def test_an_installed_worker_runs_sandboxed_as_nobody_else_and_starts_at_boot(vm
     assert machine.run("stat", "-c", "%u", f"/proc/{vm.pid()}").stdout.strip() != "0"
     vm.enqueue(1, count=5)
     machine.wait_until(lambda: vm.completed() == 5, why="jobs are not done")
+    machine.run("/opt/spotfsm/current/spotfsm", "doctor")
     machine.run("systemd-analyze", "verify", "--recursive-errors=yes", UNIT, "spotfsm-worker@7.service")
     said = machine.run("systemd-analyze", "security", "--no-pager", UNIT).stdout
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
@@ -138,6 +139,8 @@ def test_an_upgrade_that_was_cut_short_is_completed_by_the_next_try(vm: Vm, pack
 def test_several_share_the_work_and_one_is_the_only_one_of_its_name(vm: Vm, packed: Packer) -> None:
     """Instances of the template take the singleton's place, each gets its share, and the singleton's name is taken."""
     machine = vm.machine
+    machine.run("mkdir", "/etc/spotfsm")
+    machine.run("/bin/bash", "-c", "echo SPOTFSM_HEALTH_PORT=8181 > /etc/spotfsm/worker.env")
     vm.act("update", vm.deliver(packed("2.0.0", "--units", "3"), "2.0.0"))
     units = [f"spotfsm-worker@{number}.service" for number in (1, 2, 3)]
     assert [machine.show(unit, "ActiveState") for unit in units] == ["active"] * 3
@@ -148,6 +151,9 @@ def test_several_share_the_work_and_one_is_the_only_one_of_its_name(vm: Vm, pack
     shares = [sum(run[1] == instance for run in vm.said()) for instance in ("1", "2", "3")]
     assert sum(shares) == 30
     assert min(shares) >= 5
+    for port in (8181, 8182, 8183):
+        ask = f"import urllib.request as r; print(r.urlopen('http://127.0.0.1:{port}/healthz').status)"
+        assert machine.run("python3", "-c", ask).stdout.strip() == "200"
 
     machine.run("systemctl", "start", UNIT)
     machine.wait_until(
@@ -171,6 +177,8 @@ def test_removing_leaves_nothing_behind_but_what_is_to_be_kept(
     before = files(booted(blank))
     vm = booted(installed)
     machine = vm.machine
+    vm.enqueue(1)
+    machine.wait_until(lambda: vm.completed() == 1, why="the job is not done")
     if kept:
         machine.run("touch", f"{STATE}/keep")
     directory = "/var/lib/waagent/Microsoft.CPlat.Core.VMApplicationManagerLinux/worker/1.0.0"
@@ -180,6 +188,9 @@ def test_removing_leaves_nothing_behind_but_what_is_to_be_kept(
     if kept:
         assert {file for file in left if not file.startswith("/var/lib/private/spotfsm")} == {STATE}
         assert "/var/lib/private/spotfsm/jobs.db" in left
+        vm.act("install", directory)
+        assert vm.completed() == 1
+        vm.act("remove", directory)
     else:
         assert left == set()
     assert before - files(vm) == set()

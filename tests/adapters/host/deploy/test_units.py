@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from tests.second_tier import require_root
 
 DEPLOY = files("adapters.host") / "deploy"
 SINGLE, TEMPLATE = ("spotfsm-worker.service", "spotfsm-worker@.service")
+SCRIPTS = ("orchestrate.sh", "spotfsm.sh", "instance.sh")
 DEFAULTS = WorkerSettings()
 
 
@@ -41,9 +44,9 @@ def test_systemd_waits_for_the_drain_and_for_what_comes_after_it() -> None:
 def test_the_units_are_one_but_for_the_name() -> None:
     """What holds for a singleton holds for each of several."""
     single, template = set(text(SINGLE).splitlines()), set(text(TEMPLATE).splitlines())
-    differing = [line for line in single ^ template if not line.startswith(("#", "Description="))]
-    assert differing == ["Environment=SPOTFSM_INSTANCE=%i"]
-    assert differing[0] in template
+    unlike = {line for line in single ^ template if not line.startswith(("#", "Description="))}
+    assert unlike - template == {"ExecStart=/opt/spotfsm/current/venv/bin/spotfsm worker"}
+    assert unlike - single == {"Environment=SPOTFSM_INSTANCE=%i", "ExecStart=/opt/spotfsm/current/instance %i"}
 
 
 def test_a_worker_is_never_given_up() -> None:
@@ -81,8 +84,10 @@ def test_several_workers_stay_under_the_limit_of_imds_together(units: int, poll:
         command=(),
         stop_grace_s=DEFAULTS.stop_grace_s,
         imds_poll_s=DEFAULTS.imds_poll_s,
+        health_port=8080,
         units=units,
     )
+    assert ("SPOTFSM_HEALTH_PORT=8080" in rendered) == (units > 1)
     found = re.search(r"(?m)^Environment=SPOTFSM_IMDS_POLL=(.*)$", rendered)
     assert (found and found[1]) == poll
     poll_s = DEFAULTS.imds_poll_s if poll is None else float(poll.removesuffix("s"))
@@ -91,7 +96,7 @@ def test_several_workers_stay_under_the_limit_of_imds_together(units: int, poll:
 
 def test_the_script_is_bash_and_its_tools_are_every_image_s() -> None:
     """Its syntax is read here; it is run under a real systemd in test_systemd.py."""
-    for script in ("orchestrate.sh", "spotfsm.sh"):
+    for script in SCRIPTS:
         subprocess.run(["/bin/bash", "-n", str(DEPLOY / script)], check=True)
     assert not re.search(r"\b(curl|wget|apt-get|jq|pip3)\b", text("orchestrate.sh"))
 
@@ -101,6 +106,23 @@ def test_shellcheck_finds_nothing() -> None:
     """In what root runs on a VM, and in what makes the machines of these tests."""
     require_root(commands=("shellcheck",))
     root = Path(__file__).resolve().parents[4]
-    scripts = [root / ".ci/container", *(DEPLOY / name for name in ("orchestrate.sh", "spotfsm.sh"))]
+    scripts = [root / ".ci/container", *(DEPLOY / name for name in SCRIPTS)]
     ended = subprocess.run(["shellcheck", *map(str, scripts)], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
+
+
+def test_the_page_names_options_that_exist() -> None:
+    """And every option of the command that is not plain from its name."""
+    shown = subprocess.run(
+        [sys.executable, "-m", "adapters.cli", "package", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "200"},
+    ).stdout
+    offered = set(re.findall(r"--[a-z][a-z-]+", shown))
+    named = set(re.findall(r"`(--[a-z-]+)", text("README.md"))) | set(
+        re.findall(r"spotfsm package .*?(--[a-z-]+)", text("README.md"))
+    )
+    assert named - {"--keep-data"} <= offered
+    assert {"--python-version", "--architecture", "--units", "--extra", "--wheels"} <= named
