@@ -612,11 +612,11 @@ def _phase_after(state: JobState, d: Delivery, goal: Goal) -> Phase:
 
 def _enter(d: Delivery, *taken: Taken) -> Step:
     """The step into the delivery's present phase: with the call that this phase makes, if it makes one now."""
-    return Step(delivery=d, call=_call_of(d), taken=taken)
+    return Step(delivery=d, call=call_of(d), taken=taken)
 
 
-def _call_of(d: Delivery) -> Call | None:
-    """The call of this phase. A delete or a release is held back while a renewal is in flight."""
+def call_of(d: Delivery) -> Call | None:
+    """The call that a delivery makes in its phase. A delete or a release is held back while a renewal is in flight."""
     match d.phase:
         case Phase.NEW | Phase.RUNNING | Phase.ENDED:
             return None

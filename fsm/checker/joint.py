@@ -13,7 +13,7 @@ them all.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, combinations, product
 from typing import NamedTuple, assert_never
@@ -30,6 +30,7 @@ from fsm.joint import (
     DropJobs,
     FireApplication,
     FireJobs,
+    JointRow,
     facts_of_application,
     facts_of_vm,
 )
@@ -40,6 +41,9 @@ from fsm.table import FactT, Table
 VmTable = Table[VmState, VmTrigger, VmFact]
 AppTable = Table[AppState, AppTrigger, AppFact]
 JobTable = Table[JobState, JobTrigger, JobFact]
+VmRules = tuple[JointRow[VmState], ...]
+AppRules = tuple[JointRow[AppState], ...]
+JobRules = tuple[JointRow[JobState], ...]
 
 
 class Joint(NamedTuple):
@@ -50,7 +54,7 @@ class Joint(NamedTuple):
         stop: an operator wants the process to end.
         receiving: a receive is in flight.
         jobs: the deliveries that are not settled.
-        interrupted: a joint rule told them to let go, and not all have.
+        told: the event that a joint rule put to them, as long as not all are settled.
     A delivery that has ended stays in hands until its last call is answered.
     """
 
@@ -60,7 +64,7 @@ class Joint(NamedTuple):
     stop: bool = False
     receiving: bool = False
     jobs: tuple[JobState, ...] = ()
-    interrupted: bool = False
+    told: JobTrigger | None = None
 
     @property
     def settled(self) -> bool:
@@ -83,14 +87,21 @@ class Machines:
     application: AppTable = APPLICATION
     job: JobTable = JOB
     affordable: frozenset[VmFact] = frozenset({VmFact.AFFORDABLE, VmFact.CAPACITY_AVAILABLE})
+    vm_rules: VmRules = AFTER_VM.rows
+    application_rules: AppRules = AFTER_APPLICATION.rows
+    job_rules: JobRules = AFTER_JOB.rows
     after_vm: Coupling[VmState, VmTrigger, VmFact] = field(init=False)
     after_application: Coupling[AppState, AppTrigger, AppFact] = field(init=False)
     after_job: Coupling[JobState, JobTrigger, JobFact] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "after_vm", replace(AFTER_VM, table=self.vm))
-        object.__setattr__(self, "after_application", replace(AFTER_APPLICATION, table=self.application))
-        object.__setattr__(self, "after_job", replace(AFTER_JOB, table=self.job))
+        object.__setattr__(self, "after_vm", Coupling(table=self.vm, rows=self.vm_rules))
+        object.__setattr__(self, "after_application", Coupling(table=self.application, rows=self.application_rules))
+        object.__setattr__(self, "after_job", Coupling(table=self.job, rows=self.job_rules))
+
+
+CHAIN_MAX = 8
+"""The joint rules set off three events in a row at most; more than this many is a chain without an end."""
 
 
 class Turn:
@@ -100,6 +111,7 @@ class Turn:
         self._machines = machines
         self.state = state
         self.event = event
+        self._depth = 0
         self.rows: list[str] = []
         self.said: list[str] = []
         self.breaches: list[tuple[str, str]] = []
@@ -119,6 +131,8 @@ class Turn:
         self.state = after
         self._ruled(self._machines.after_vm.rule_for(before.vm, after.vm, all_settled=before.settled))
         self._set_off(self._machines.after_vm.consequences(row, before.vm, all_settled=before.settled))
+        if after.vm is VmState.RUNNING is not before.vm and self.state.app is AppState.OFFLINE:
+            self._broke(Promise.ALWAYS_COMES_BACK, "the VM comes to run, and its worker is not started")
 
     def app(self, trigger: AppTrigger, facts: frozenset[AppFact] = frozenset()) -> None:
         before = self.state
@@ -136,7 +150,7 @@ class Turn:
         self._ruled(coupling.rule_for(before.app, after.app, all_settled=before.settled))
         self._set_off(coupling.consequences(row, before.app, all_settled=before.settled))
 
-    def job(self, at: int, trigger: JobTrigger, facts: frozenset[JobFact]) -> None:
+    def job(self, at: int, trigger: JobTrigger, facts: frozenset[JobFact], *, let_go: bool = False) -> None:
         before = self.state
         was = before.jobs[at]
         row = self._machines.job.row_for(was, trigger, (facts - {JobFact.DRAINING}) | facts_of_application(before.app))
@@ -144,22 +158,20 @@ class Turn:
         now = row.after(was)
         if now is JobState.RUNNING and was is JobState.RECEIVED and before.app not in RECEIVING:
             self._broke(Promise.NO_WORK_AFTER_NOTICE, "a job begins while the worker is being drained")
-        if trigger is JobTrigger.INTERRUPT and was not in ENDED and now is not JobState.RELEASED:
-            self._broke(Promise.RELEASED_AT_ONCE, "an interrupted job is not handed back")
+        if let_go and was not in ENDED and now is not JobState.RELEASED:
+            self._broke(Promise.RELEASED_AT_ONCE, "a job that is told to let go is not handed back")
         rest = before.jobs[:at] + before.jobs[at + 1 :]
         self.state = before._replace(jobs=tuple(sorted((*rest, now))))
         if now not in ENDED:
-            self._ruled(self._machines.after_job.rule_for(was, now, all_settled=False))
+            self._set_off_by(self._machines.after_job.rule_for(was, now, all_settled=False))
 
     def settle(self, at: int) -> None:
         """An ended delivery's last call is answered: only now is its end put to the joint rules."""
         before = self.state
         jobs = before.jobs[:at] + before.jobs[at + 1 :]
-        self.state = before._replace(jobs=jobs, interrupted=before.interrupted and bool(jobs))
+        self.state = before._replace(jobs=jobs, told=before.told if jobs else None)
         rule = self._machines.after_job.rule_for(JobState.RUNNING, before.jobs[at], all_settled=self.state.settled)
-        self._ruled(rule)
-        if rule is not None and rule.fires is not None:
-            self._set_off((rule.fires,))
+        self._set_off_by(rule)
 
     def receive_answered(self, *, with_message: bool) -> None:
         """A receive's reply: a message, or none, which settles a drain that waited for nothing else."""
@@ -168,17 +180,31 @@ class Turn:
         if self.state.settled:
             self.app(AppTrigger.DRAINED)
 
+    def _set_off_by(self, rule: JointRow[JobState] | None) -> None:
+        self._ruled(rule)
+        if rule is not None and rule.fires is not None:
+            self._set_off((rule.fires,))
+
     def _set_off(self, consequences: tuple[Consequence, ...]) -> None:
+        if self._depth > CHAIN_MAX:
+            self._broke(Promise.ALWAYS_COMES_BACK, "the joint rules set each other off without an end")
+            return
+        self._depth += 1
         for consequence in consequences:
             match consequence:
                 case FireApplication(trigger=trigger):
                     self.app(trigger)
-                case FireJobs():
-                    self.state = self.state._replace(interrupted=bool(self.state.jobs))
+                case FireJobs(trigger=job_trigger):
+                    if self.state.app in RECEIVING:
+                        self._broke(Promise.ALWAYS_COMES_BACK, "the jobs are told to let go, and nobody drains")
+                    self.state = self.state._replace(told=job_trigger if self.state.jobs else None)
                 case DropJobs():
-                    self.state = self.state._replace(jobs=(), receiving=False, interrupted=False)
+                    if self.state.app is not AppState.OFFLINE:
+                        self._broke(Promise.NOTHING_LOST, "the jobs are dropped by a worker that lives")
+                    self.state = self.state._replace(jobs=(), receiving=False, told=None)
                 case _:
                     assert_never(consequence)
+        self._depth -= 1
 
     def _took(self, machine: str, row_id: str, outcome: str) -> None:
         self.rows.append(row_id)
@@ -201,6 +227,8 @@ class Turn:
             self._broke(Promise.NO_WORK_AFTER_NOTICE, "work begins though nothing has shown that it may")
         if after.app is AppState.OFFLINE and trigger not in (AppTrigger.EXIT, AppTrigger.VM_GONE):
             self._broke(Promise.ALWAYS_COMES_BACK, "the worker ends, and nobody asked it to")
+        if trigger is AppTrigger.VM_GONE and before.vm is VmState.RUNNING:
+            self._broke(Promise.ALWAYS_COMES_BACK, "the worker is gone with its VM, and the VM runs")
         if trigger is AppTrigger.EXIT and not before.settled:
             self._broke(Promise.DRAINED_IN_TIME, "the worker ends in good order with a job in its hands")
 
@@ -306,9 +334,9 @@ def _delivery_steps(machines: Machines, state: Joint, *, jobs_max: int) -> Itera
     for at, job in enumerate(state.jobs):
         if job in ENDED:
             yield Step(name=f"the {job} job is settled", event=partial(Turn.settle, at=at), calm=True, patient=True)
-        elif state.interrupted:
+        elif state.told is not None:
             name = f"the {job} job lets go"
-            let_go = partial(Turn.job, at=at, trigger=JobTrigger.INTERRUPT, facts=frozenset())
+            let_go = partial(Turn.job, at=at, trigger=state.told, facts=frozenset(), let_go=True)
             yield Step(name=name, event=let_go, calm=True, patient=True)
         elif state.app is AppState.EVICTED:
             name = f"the {job} job, received late, is handed back"

@@ -8,14 +8,19 @@ a worker does not change while it calms down, so each origin is judged by itself
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fsm.application import AppState
+from fsm.checker.circles import first_circle
 from fsm.checker.joint import KNOWN, Joint, Machines, Step, Turn, steps
 from fsm.checker.report import Check, Finding
+from fsm.checker.words import told_again
 from fsm.joint import RECEIVING
 from fsm.promises import Promise
+
+Edges = dict[Joint, dict[Joint, Step]]
+"""Where the steps of one kind lead, and by which."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +79,7 @@ class JointSearch:
         )
 
     def _take(self, state: Joint, step: Step) -> Turn:
-        turn = Turn(self._machines, state, step.name)
-        step.event(turn)
+        turn = self._turn(state, step)
         turn.judge()
         self._steps += 1
         self._taken.update(turn.rows)
@@ -97,54 +101,67 @@ class JointSearch:
             self._must_lead(self._kept(origin, patient=False), list(self._came_by), works, "to work")
             self._must_lead(self._kept(origin, patient=True), draining, drained, "to the end of its drain")
 
-    def _kept(self, origin: int, *, patient: bool) -> dict[Joint, set[Joint]]:
+    def _kept(self, origin: int, *, patient: bool) -> Edges:
         """The calm steps, or the patient ones, of a worker of this origin."""
         return {
             state: {
-                after
+                after: step
                 for step, after in edges
                 if (step.patient if patient else step.calm) and step.origin in (None, origin)
             }
             for state, edges in self._edges.items()
         }
 
-    def _must_lead(
-        self, edges: dict[Joint, set[Joint]], origins: list[Joint], goal: Callable[[Joint], bool], where: str
-    ) -> None:
-        """Every run along these edges, from every origin, ends at the goal: no dead end and no cycle before it."""
-        good: set[Joint] = set()
-        path: dict[Joint, Iterator[Joint]] = {}
-        for origin in origins:
-            stack = [origin]
-            while stack:
-                here = stack[-1]
-                if here in good or goal(here):
-                    good.add(stack.pop())
-                    continue
-                if here not in path:
-                    path[here] = iter(edges[here])
-                    if not edges[here]:
-                        self._note(Promise.ALWAYS_COMES_BACK, f"from here nothing leads {where}", here)
-                        return
-                following = next(path[here], None)
-                if following is None:
-                    good.add(stack.pop())
-                    del path[here]
-                elif following in path:
-                    self._note(Promise.ALWAYS_COMES_BACK, f"from here it can go in circles, never {where}", here)
-                    return
-                else:
-                    stack.append(following)
+    def _must_lead(self, edges: Edges, origins: list[Joint], goal: Callable[[Joint], bool], where: str) -> None:
+        """Every run along these edges, from every origin, ends at the goal: no dead end and no circle before it."""
+        found = dict.fromkeys(origin for origin in origins if not goal(origin))
+        waiting = list(found)
+        for state in waiting:
+            if not edges[state]:
+                self._note(Promise.ALWAYS_COMES_BACK, f"from here nothing leads {where}", state, _standing(state))
+                return
+            fresh = [after for after in edges[state] if after not in found and not goal(after)]
+            found.update(dict.fromkeys(fresh))
+            waiting.extend(fresh)
+        numbers = {state: number for number, state in enumerate(waiting)}
+        circle = first_circle([[numbers[after] for after in edges[state] if after in numbers] for state in waiting])
+        if circle:
+            states = [waiting[number] for number in circle]
+            turns = [
+                self._turn(one, edges[one][other]) for one, other in zip(states, (*states[1:], states[0]), strict=True)
+            ]
+            lines = [turn.line for turn in turns]
+            lines.append(f"From here {told_again(len(lines))} can come again and again.")
+            self._note(Promise.ALWAYS_COMES_BACK, f"from here it can go in circles, never {where}", states[0], *lines)
 
-    def _note(self, promise: str, what: str, state: Joint, last: str | None = None) -> None:
+    def _turn(self, state: Joint, step: Step) -> Turn:
+        turn = Turn(self._machines, state, step.name)
+        step.event(turn)
+        return turn
+
+    def _note(self, promise: str, what: str, state: Joint, *last: str) -> None:
         if promise in self._findings:
             return
-        lines = [] if last is None else [last]
+        lines = list(reversed(last))
         came = self._came_by[state]
         while came is not None:
             lines.append(came[1])
             came = self._came_by[came[0]]
         self._findings[promise] = Finding(promise=promise, what=what, trace=tuple(reversed(lines)))
+
+    @property
+    def graph(self) -> dict[Joint, frozenset[tuple[str, Joint]]]:
+        """Where every step leads, for each state."""
+        return {state: frozenset((step.name, after) for step, after in edges) for state, edges in self._edges.items()}
+
+
+def _standing(state: Joint) -> str:
+    """The last line of a story that stops: how things stand."""
+    wanted = [word for word, holds in (("noticed", state.notice), ("told to stop", state.stop)) if holds]
+    jobs = ", ".join(state.jobs) or "no job"
+    asked = ["a receive in flight"] if state.receiving else []
+    stands = ", ".join([f"the VM is {state.vm}", f"the application {state.app}", *wanted, jobs, *asked])
+    return f"From here nothing happens by itself: {stands}."
 
 
 def explore_joint(machines: Machines, *, jobs_max: int = 2) -> Explored:

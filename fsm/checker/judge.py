@@ -5,18 +5,22 @@ The judge knows the truth (which processes died, what handlers did) and never as
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from fsm.checker.breach import Breach
 from fsm.checker.pool import Pool
 from fsm.checker.scene import (
     APPLIED,
+    BEFORE,
     DIED,
+    EVADING,
     FAILED,
     GONE,
+    HIDDEN,
+    NEWEST,
     NONE,
     NOTHING,
     NOW,
     RETURNED,
+    STOPPING,
     Scene,
     Slot,
 )
@@ -37,13 +41,6 @@ OUTCOMES = {
     JobTrigger.LOSE_LEASE: (JobState.ABANDONED,),
 }
 """How a delivery may end once the proof of its ending is there."""
-
-
-class Breach(NamedTuple):
-    """A promise that a step broke, and how."""
-
-    promise: str
-    what: str
 
 
 class Judge:
@@ -82,20 +79,17 @@ class Judge:
     def _counted(self, old: Record | None, new: Record, told: int) -> tuple[Breach, ...]:
         breaches = []
         before = Counts() if old is None else old.counts
-        counted_before = 0 if old is None else old.counted_epoch
-        ends = _ends(new.counts) - _ends(before)
-        if ends not in (0, 1) or (ends == 1 and new.counted_epoch <= counted_before):
-            breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "the end of one delivery is counted twice"))
+        claimed = None if old is None or old.owner == new.owner else old
         if new.counts.failures > before.failures and told != FAILED:
             breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a failure is counted, and no handler failed"))
-        if new.counts.deaths > before.deaths and (old is None or old.owner.process != DIED):
+        if new.counts.deaths > before.deaths and (claimed is None or claimed.owner.process != DIED):
             breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a death is counted, and that process did not die"))
         spent = new.counts.failures >= FAILURES_MAX or new.counts.fruitless_deaths >= DEATHS_MAX
         if new.status is Status.POISONED and not spent and not self._rejected:
             breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "poisoned, and its budget is not spent"))
         if new.status not in TERMINAL and spent:
             breaches.append(Breach(Promise.NOTHING_LOST, "the budget is spent, and the job is not poisoned"))
-        return tuple(breaches)
+        return (*breaches, *_tagged(old, new, told), *_kinds(old, new, told))
 
     def verdict(self, owner: Owner, delivery: Delivery) -> tuple[Breach, ...]:
         """A claimant has learnt who stands for the last owner's instance: does it see a death where there was one?"""
@@ -131,6 +125,12 @@ class Judge:
             return (Breach(Promise.NOTHING_LOST, "the job is both completed and poisoned"),)
         return ()
 
+    def left(self, scene: Scene, slot: Slot) -> tuple[Breach, ...]:
+        """A delivery ended by itself: is the message out of its hands?"""
+        if scene.place != HIDDEN or slot.receipt != NEWEST or scene.twins:  # of twins, one leaves it to the other
+            return ()
+        return (Breach(Promise.ALWAYS_COMES_BACK, "a delivery ends, and leaves its message leased to nobody"),)
+
     def refused_release(self, slot: Slot) -> tuple[Breach, ...]:
         """A release was refused: was it this delivery's own haste?"""
         if slot.renewal == APPLIED:
@@ -151,6 +151,10 @@ class Judge:
                 breaches.append(Breach(Promise.ROW_BY_ROW, f"{one.trigger} leads to {after} by row {one.row.id}"))
             if after is JobState.RUNNING and one.state_before is JobState.RECEIVED and draining:
                 breaches.append(Breach(Promise.NO_WORK_AFTER_NOTICE, "a job begins in a drain"))
+            if after is JobState.RUNNING and self._rejected:
+                breaches.append(
+                    Breach(Promise.NOTHING_LOST, "a message that cannot be a job is begun, and not put aside")
+                )
             if not self._proved(one, after, delivery, scene, out_of_time=out_of_time):
                 what = f"row {one.row.id} ({one.row.outcome}) is taken before it is true"
                 breaches.append(Breach(Promise.NOTHING_LOST, what))
@@ -193,11 +197,6 @@ class Judge:
         return ()
 
 
-def told_by(told: int) -> str:
-    """What a handler did, in words."""
-    return {NOTHING: "nothing", FAILED: "failed", RETURNED: "returned"}[told]
-
-
 def progress_of(progress: str | None) -> int:
     """Progress as a number: the explored handlers count."""
     return 0 if progress is None else int(progress)
@@ -220,3 +219,49 @@ def _overwritten(old: Record | None, new: Record) -> tuple[Breach, ...]:
 def _ends(counts: Counts) -> int:
     """How many deliveries' ends are counted."""
     return counts.failures + counts.deaths + counts.evictions + counts.lapses + counts.stops
+
+
+def _tagged(old: Record | None, new: Record, told: int) -> tuple[Breach, ...]:
+    """Is each end counted once, under its epoch: an open claim's by whoever claims next, any other by its delivery?"""
+    before, tag = (Counts(), 0) if old is None else (old.counts, old.counted_epoch)
+    owed = old is not None and old.owner != new.owner and old.status is Status.OPEN and old.counted_epoch < old.epoch
+    ends, tag = (1, old.epoch) if owed and old is not None else (0, tag)
+    match new.status:
+        case Status.RELEASED:
+            ends, tag = 1, new.epoch
+        case Status.POISONED:
+            ends, tag = (1 if told == FAILED else ends), new.epoch
+        case Status.DONE:
+            tag = new.epoch
+        case _:
+            pass
+    if _ends(new.counts) - _ends(before) > ends:
+        return (Breach(Promise.EVICTION_IS_NOT_FAILURE, "the end of one delivery is counted twice"),)
+    if _ends(new.counts) - _ends(before) < ends:
+        return (Breach(Promise.EVICTION_IS_NOT_FAILURE, "a delivery has ended, and it is not counted"),)
+    if new.counted_epoch != tag:
+        return (Breach(Promise.EVICTION_IS_NOT_FAILURE, "an end is counted under the epoch of another"),)
+    return ()
+
+
+def _kinds(old: Record | None, new: Record, told: int) -> tuple[Breach, ...]:
+    """Is an end counted as what it was, and does progress clear the deaths without it?"""
+    before = Counts() if old is None else old.counts
+    claimed = None if old is None or old.owner == new.owner else old
+    evicted = told == EVADING or (claimed is not None and claimed.owner.boot_id == BEFORE)
+    breaches = []
+    if new.counts.evictions > before.evictions and not evicted:
+        breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "an eviction is counted, and there was none"))
+    if new.counts.lapses > before.lapses and claimed is None:
+        breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a lapse is counted, and there was none"))
+    if new.counts.stops > before.stops and (claimed is not None or told not in (NOTHING, STOPPING)):
+        breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "a stop is counted, and there was none"))
+    advanced = progress_of(new.progress) > progress_of(None if old is None else old.progress)
+    died = new.counts.deaths - before.deaths
+    if new.counts.fruitless_deaths != (0 if advanced else before.fruitless_deaths + died):
+        breaches.append(Breach(Promise.EVICTION_IS_NOT_FAILURE, "the deaths without progress are miscounted"))
+    if (new.status is Status.DONE) is (new.result is None):
+        breaches.append(
+            Breach(Promise.NO_EFFECT_TWICE, f"a record that is {new.status}, and its result does not say so")
+        )
+    return tuple(breaches)

@@ -162,11 +162,19 @@ def check_mutants(
     return Check(name=f"mutants: {table.name}", counts=counts, findings=tuple(findings), notes=tuple(notes))
 
 
-def check_all_mutants() -> Iterator[Check]:
-    """The mutants of all three tables."""
-    yield check_mutants(SPOT_VM, killed_vm)
-    yield check_mutants(APPLICATION, killed_application)
-    yield check_mutants(JOB, killed_job)
+def check_spot_vm_mutants() -> Check:
+    """The mutants of the VM's table."""
+    return check_mutants(SPOT_VM, killed_vm)
+
+
+def check_application_mutants() -> Check:
+    """The mutants of the application's table."""
+    return check_mutants(APPLICATION, killed_application)
+
+
+def check_job_mutants() -> Check:
+    """The mutants of the job's table."""
+    return check_mutants(JOB, killed_job)
 
 
 # -- the reference's own faults ------------------------------------------------------------------------------------

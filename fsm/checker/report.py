@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -39,6 +41,16 @@ class Check:
     @property
     def ok(self) -> bool:
         return not self.findings
+
+
+def merged(parts: Sequence[Check]) -> Check:
+    """One check of its parts: their counts added up, their findings and notes one after the other."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(part.counts)
+    findings = tuple(finding for part in parts for finding in part.findings)
+    notes = tuple(note for part in parts for note in part.notes)
+    return Check(name=parts[0].name, counts=dict(counts), findings=findings, notes=notes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,7 @@ from fsm.delivery import (
     ReadPresence,
     Received,
     Release,
+    RenewalDue,
     Renewed,
     Returned,
     Step,
@@ -38,7 +39,7 @@ from fsm.delivery import (
     Written,
 )
 from fsm.job import JobState, JobTrigger
-from fsm.record import Presence, Record, Status
+from fsm.record import End, Presence, Record, Status
 
 Telling = Callable[[Delivery, Event], Event]
 """What the protocol is told instead."""
@@ -260,6 +261,39 @@ def _claims_unread(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: 
     return step
 
 
+def _does_not_renew(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    return Step(delivery=d) if isinstance(event, RenewalDue) else honest(d, event, draining)
+
+
+def _renews_late(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    if isinstance(event, RenewalDue) and d.phase is not Phase.RUNNING:
+        return Step(delivery=d)
+    return honest(d, event, draining)
+
+
+def _goes_on_without_its_lease(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    return Step(delivery=d) if isinstance(event, LeaseGone) else honest(d, event, draining)
+
+
+def _counts_anew(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    step = honest(d, event, draining)
+    goal = step.delivery.goal
+    match step.call:
+        case WriteRecord(record=record) as write if d.phase is Phase.READING_BACK and d.state is JobState.RUNNING:
+            assert goal is not None
+            again = replace(record, counts=record.counts.plus(End.FAILURE))
+            delivery = replace(step.delivery, goal=replace(goal, draft=again))
+            return replace(step, delivery=delivery, call=replace(write, record=again))
+    return step
+
+
+NOT_EXPLORED = {
+    2: "the ids of the explored messages are unique, as every queue's are: the contract of the queues holds them to it",
+    8: "the explored messages have no time to live, and a delivery knows of none: the runner renews no further",
+    11: "the explored messages are on the queue already: a put whose reply was lost is reported by enqueue alone",
+}
+"""Rules that nothing in the explored world could break, and why."""
+
 SABOTAGES = (
     Sabotage(rule=1, name="deletes before recording", protocol=_deletes_before_recording),
     Sabotage(rule=1, name="confirms a checkpoint before it is written", protocol=_confirms_before_writing),
@@ -286,6 +320,10 @@ SABOTAGES = (
     Sabotage(rule=5, name="takes every open claim for a lapse", protocol=told(_never_a_death), scenario=KILLING),
     Sabotage(rule=5, name="an interruption is a failure", protocol=told(_interruption_is_failure)),
     Sabotage(rule=5, name="the dequeue count spends a budget", protocol=told(_dequeue_count_is_the_budget)),
+    Sabotage(rule=4, name="counts anew when it writes again", protocol=_counts_anew),
+    Sabotage(rule=4, name="goes on without its lease", protocol=_goes_on_without_its_lease),
+    Sabotage(rule=6, name="does not renew its lease", protocol=_does_not_renew),
+    Sabotage(rule=6, name="renews late: not before its handler runs", protocol=_renews_late),
     Sabotage(rule=6, name="a release races a renewal", protocol=_races_its_renewal),
     Sabotage(rule=6, name="forgets a call that a renewal held back", protocol=_forgets_what_it_held_back),
     Sabotage(rule=6, name="deletes a message whose lease is lost", protocol=_deletes_what_it_lost),

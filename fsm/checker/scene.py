@@ -33,7 +33,9 @@ APPLIED: Final = 2
 NOTHING: Final = 0
 FAILED: Final = 1
 RETURNED: Final = 2
-"""What the handler of a delivery truly did last."""
+EVADING: Final = 3
+STOPPING: Final = 4
+"""How the handler of a delivery truly ended: not yet, or it failed, returned, let go of an eviction or of a stop."""
 
 UP: Final = 0
 CRASHED: Final = 1

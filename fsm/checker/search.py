@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
 
-from fsm.checker.judge import Breach
+from fsm.checker.breach import Breach
+from fsm.checker.circles import first_circle
 from fsm.checker.scene import NONE
 from fsm.checker.turn import Action, Move
 from fsm.checker.words import Teller
@@ -92,9 +93,12 @@ class Search:
                 state, fair = self._states[here], []
                 for way in self._ways_or_trouble(here, faulty=faulty):
                     moves += 1
-                    breaches = way.breaches or self._starving(way, faults)
-                    if breaches:
-                        self._note(here, way, breaches)
+                    starving = self._starving(way, faults)
+                    if way.breaches or starving:
+                        self._note(here, way, way.breaches or starving)
+                    if starving:  # and so on for ever: what follows is not looked at
+                        fair.append(here)
+                        continue
                     canonical = self._canonical(way.state)
                     there = self._index.get(canonical)
                     if there is None and way.cost > 0:
@@ -104,7 +108,7 @@ class Search:
                         level.append(there)
                     if way.fair and there is not None and there != here:
                         fair.append(there)
-                self._fair[here] = tuple(fair)
+                self._fair[here] = tuple(there for there in fair if there != here)
                 if self._settled(state):
                     settled += 1
                 elif not fair:
@@ -112,7 +116,7 @@ class Search:
                 if stop_at_first and self._troubles:
                     return self._outcome(moves, settled)
             frontier = following
-        self._check_for_cycles()
+        self._check_for_circles()
         return self._outcome(moves, settled)
 
     def ways(self, state: State, *, faulty: bool = True) -> Iterator[Way]:
@@ -135,7 +139,8 @@ class Search:
         except (AssertionError, MisuseError) as exc:
             promise = Promise.ROW_BY_ROW
             what = f"what happens next is not decided: {str(exc) or 'an assertion of the protocol fails'}"
-            self._troubles.setdefault(promise, Trouble(promise=promise, what=what, trace=self._told(here)))
+            trace = self._told(here)[:-1]  # it is not an end
+            self._troubles.setdefault(promise, Trouble(promise=promise, what=what, trace=trace))
 
     def _moves(self, workers: int, scene: int, *, faulty: bool) -> list[Move]:
         """The moves of one message; with several messages the same ones are asked for again and again."""
@@ -191,27 +196,25 @@ class Search:
             promise = Promise.ALWAYS_COMES_BACK
             self._troubles[promise] = Trouble(promise=promise, what=what, trace=self._told(here))
 
-    def _check_for_cycles(self) -> None:
-        """Peel off the states that only lead to peeled ones; what is left goes round in circles for ever."""
-        leading = [len(set(fair)) for fair in self._fair]
-        into: list[list[int]] = [[] for _ in self._fair]
-        for here, fair in enumerate(self._fair):
-            for there in set(fair):
-                into[there].append(here)
-        peeled = [number for number, count in enumerate(leading) if count == 0]
-        for number in peeled:
-            for before in into[number]:
-                leading[before] -= 1
-                if leading[before] == 0:
-                    peeled.append(before)
-        if len(peeled) < len(self._states) and Promise.ALWAYS_COMES_BACK not in self._troubles:
-            first = next(number for number, count in enumerate(leading) if count)
-            what = "from here the same things can happen again and again without a fault"
+    def _check_for_circles(self) -> None:
+        """Where fair moves can go round in a circle, something can happen for ever that is no end."""
+        if Promise.ALWAYS_COMES_BACK in self._troubles:
+            return
+        circle = first_circle(self._fair)
+        if circle:
+            what = "the same things can happen again and again without a fault, and no end comes of them"
             promise = Promise.ALWAYS_COMES_BACK
-            self._troubles[promise] = Trouble(promise=promise, what=what, trace=self._told(first))
+            trace = self._told(circle[0], around=(*circle[1:], circle[0]))
+            self._troubles[promise] = Trouble(promise=promise, what=what, trace=trace)
 
-    def _told(self, here: int, last: Way | None = None) -> tuple[str, ...]:
-        """The way from the start, in words: walked again with every worker under its own name."""
+    def _told(self, here: int, *, last: Way | None = None, around: tuple[int, ...] = ()) -> tuple[str, ...]:
+        """The way from the start, in words: walked again with every worker under its own name.
+
+        Args:
+            here: the state it leads to.
+            last: a step that is taken there, and the end of the story.
+            around: states that come next, again and again; without them or a last step, nothing comes next.
+        """
         path = []
         while here != NONE:
             path.append(self._states[here])
@@ -220,12 +223,17 @@ class Search:
         teller = Teller(self.world)
         state, lines = self.world.start(), []
         for goal in path[1:]:
-            way = next(way for way in self.ways(state) if self._canonical(way.state) == goal)
+            alike = [way for way in self.ways(state) if self._canonical(way.state) == goal]
+            way = min(alike, key=lambda way: way.cost)
             lines.append(teller.tell(state, way.state, way.action, way.message))
             state = way.state
         if last is not None:
             goal = self._canonical(last.state)
             alike = [way for way in self.ways(state) if self._canonical(way.state) == goal]
             way = next(way for way in alike if way.action.kind == last.action.kind and way.breaches == last.breaches)
+            return (*lines, teller.tell(state, way.state, way.action, way.message))
+        for goal in (self._states[there] for there in around):
+            way = next(way for way in self.ways(state) if way.fair and self._canonical(way.state) == goal)
             lines.append(teller.tell(state, way.state, way.action, way.message))
-        return tuple(lines)
+            state = way.state
+        return (*lines, teller.tell_circle(len(around)) if around else teller.tell_end(state))

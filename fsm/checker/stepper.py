@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from fsm.checker.breach import Breach
+from fsm.checker.conduct import judge_step
 from fsm.checker.pool import Pool
 from fsm.checker.scene import CURRENT, NONE, NOW, STALE, Scene
 from fsm.delivery import (
@@ -44,13 +46,15 @@ class Stepped(NamedTuple):
     call: int
     ended: bool
     taken: tuple[Taken, ...]
+    breaches: tuple[Breach, ...]
 
 
 class Stepper:
     """Takes steps, and knows every record, delivery, call and event by its number."""
 
-    def __init__(self, protocol: Protocol = honest) -> None:
+    def __init__(self, protocol: Protocol = honest, *, conduct: bool = True) -> None:
         self._protocol = protocol
+        self._conduct = conduct
         self.records: Pool[Record] = Pool()
         self.deliveries: Pool[Delivery] = Pool()
         self.calls: Pool[Call] = Pool()
@@ -65,12 +69,15 @@ class Stepper:
         key = (delivery, event, draining)
         stepped = self._steps.get(key)
         if stepped is None:
-            step = self._protocol(self.deliveries[delivery], self.events[event], draining)
+            before, happened = self.deliveries[delivery], self.events[event]
+            step = self._protocol(before, happened, draining)
+            step = replace(step, delivery=replace(step.delivery, attempt=0))
             stepped = self._steps[key] = Stepped(
-                delivery=self.deliveries.number(replace(step.delivery, attempt=0)),
+                delivery=self.deliveries.number(step.delivery),
                 call=NONE if step.call is None else self.calls.number(step.call),
                 ended=step.delivery.phase is Phase.ENDED,
                 taken=step.taken,
+                breaches=judge_step(before, happened, draining, step) if self._conduct else (),
             )
         return stepped
 

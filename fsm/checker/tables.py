@@ -34,7 +34,8 @@ def check_table(
     table: Table[StateT, TriggerT, FactT], claims: Collection[Claim[StateT, TriggerT, FactT]] = ()
 ) -> Check:
     """Everything that can be said of a table by itself."""
-    findings = (*_cell_findings(table), *_state_findings(table), *_claim_findings(table, claims))
+    misnamed = tuple(_name_findings(table))  # over unknown names the rest makes no sense
+    findings = misnamed or (*_cell_findings(table), *_state_findings(table), *_claim_findings(table, claims))
     counts = {
         "states": len(table.states),
         "rows": len(table.rows),
@@ -42,6 +43,20 @@ def check_table(
         "claims": len(claims),
     }
     return Check(name=f"table: {table.name}", counts=counts, findings=findings)
+
+
+def _name_findings(table: Table[StateT, TriggerT, FactT]) -> Iterator[Finding]:
+    """Ids that stand twice, and states, triggers and facts that are not the table's own."""
+    ids = [row.id for row in table.rows]
+    for row_id in sorted({row_id for row_id in ids if ids.count(row_id) > 1}):
+        yield Finding(promise="names are valid", what=f"row id {row_id} stands twice")
+    for row in table.rows:
+        states = {*row.source, *(() if row.dest is None else (row.dest,))} - set(table.states)
+        facts = {*row.when, *row.unless} - set(table.facts)
+        triggers = {row.trigger} - set(table.triggers)
+        for kind, unknown in (("state", states), ("fact", facts), ("trigger", triggers)):
+            for name in sorted(unknown):
+                yield Finding(promise="names are valid", what=f"row {row.id} names the unknown {kind} {str(name)!r}")
 
 
 def _cell_findings(table: Table[StateT, TriggerT, FactT]) -> Iterator[Finding]:

@@ -7,6 +7,9 @@ that anybody else could see, so a pause between effect and reply shows others th
 can come between is a move of its own: the reply may be lost before the effect, after it, or the effect may come late,
 when the delivery has long given the call up. A renewal alone is answered apart from its effect, because from the effect
 on the receipt in hand is void.
+
+A lease is as long as it has to be: a renewal is due at any moment, and one that is asked for and answered keeps the
+lease. A lease lapses in a delivery's hands by a fault of the world, or because the delivery did not ask.
 """
 
 from __future__ import annotations
@@ -14,11 +17,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from fsm.checker.judge import ENDED_AS, Breach, progress_of
+from fsm.checker.breach import Breach
+from fsm.checker.judge import ENDED_AS, progress_of
 from fsm.checker.scenario import FAILURE_PAUSE_S
 from fsm.checker.scene import (
     APPLIED,
     CURRENT,
+    EVADING,
     FAILED,
     GONE,
     HIDDEN,
@@ -32,6 +37,7 @@ from fsm.checker.scene import (
     NOW,
     REFUSED,
     RETURNED,
+    STOPPING,
     UNKNOWN,
     UP,
     VISIBLE,
@@ -70,6 +76,7 @@ from fsm.delivery import (
     WriteRecord,
     Written,
 )
+from fsm.promises import Promise
 from fsm.record import End, Owner
 
 if TYPE_CHECKING:
@@ -298,7 +305,7 @@ class Turn:
         if call.expected is None:
             fits = scene.record == NONE or not world.physics.create_only
         else:
-            fits = call.expected == CURRENT
+            fits = call.expected == CURRENT and scene.record != NONE
         if not fits and world.physics.fenced:
             yield self._answer(scene, who, self._events.refused)
             return
@@ -359,6 +366,8 @@ class Turn:
     def _handler(self, who: int, slot: Slot) -> Iterator[Move]:
         """The handler checkpoints, returns, fails, or lets go because of a drain."""
         world, events = self._world, self._events
+        if slot.told != NOTHING:  # it has reported, and is gone
+            return
         delivery, worker = world.stepper.deliveries[slot.delivery], self._crew[who]
         yield self._fair(*self._told(who, slot, events.returned, RETURNED))
         if self._faulty:
@@ -368,7 +377,8 @@ class Turn:
             event = world.stepper.events.number(Checkpointed(progress=str(done + 1)))
             yield self._fair(*self._told(who, slot, event, NOTHING))
         if worker.draining:
-            yield self._fair(*self._told(who, slot, events.stopped if worker.stopping else events.evicted, NOTHING))
+            event, told = (events.stopped, STOPPING) if worker.stopping else (events.evicted, EVADING)
+            yield self._fair(*self._told(who, slot, event, told))
 
     def _told(self, who: int, slot: Slot, event: int, told: int) -> tuple[Scene, Action, Breaches]:
         finished = self._scene.finished or (told == RETURNED and not self._world.scenario.stored)
@@ -401,7 +411,11 @@ class Turn:
         """A renewal is sent: refused, applied, lost, or given up on its way."""
         scene, breaches = self._fed(self._scene, who, self._events.renewal_due, reply=False)
         asking = scene.slots[who]
-        if asking is None or asking.renewal == IDLE:
+        if asking is None:
+            yield self._chance(scene, Action("renewal due", who, self._events.renewal_due), breaches)
+            return
+        if asking.renewal == IDLE:
+            yield from self._unrenewed(scene, who, asking, breaches)
             return
         silence = self._events.renewal_unanswered
         if self._faulty:
@@ -416,6 +430,19 @@ class Turn:
         if self._faulty and LATE_RENEW not in scene.late_calls:
             late = scene._replace(late_calls=tuple(sorted((*scene.late_calls, LATE_RENEW))))
             yield self._fault(*self._renewal_answered(late, who, silence, "renewal late"))
+
+    def _unrenewed(self, scene: Scene, who: int, slot: Slot, breaches: Breaches) -> Iterator[Move]:
+        """The lease was to be renewed, and was not: it runs out, and that is no fault of the world.
+
+        A delete or a release that is on its way is answered before that, or it is a fault that it is not.
+        """
+        if scene != self._scene or breaches:
+            yield self._chance(scene, Action("renewal due", who, self._events.renewal_due), breaches)
+        settling = slot.call != NONE and isinstance(self._world.stepper.calls[slot.call], Delete | Release)
+        if scene.place == HIDDEN and holds(slot) and not settling:
+            what = "a lease runs out in the hands of a delivery that did not ask for more"
+            breach = Breach(Promise.ALWAYS_COMES_BACK, what)
+            yield self._chance(scene._replace(place=VISIBLE), Action("not renewed", who), (*breaches, breach))
 
     def _renewal_answered(self, scene: Scene, who: int, event: int, kind: str) -> tuple[Scene, Action, Breaches]:
         slot = scene.slots[who]
@@ -432,18 +459,20 @@ class Turn:
         slot = scene.slots[who]
         assert slot is not None
         draining = self._crew[who].draining
-        delivery, call, ended, taken = world.stepper.step(slot.delivery, event, draining)
+        delivery, call, ended, taken, breaches = world.stepper.step(slot.delivery, event, draining)
         renewal, asked = slot.renewal, None if call == NONE else world.stepper.calls[call]
         if asked is None:
             call = NONE if reply else slot.call
         elif isinstance(asked, Renew):
             call, renewal = slot.call, APPLIED
         after = with_slot(scene, who, None if ended else slot._replace(delivery=delivery, call=call, renewal=renewal))
+        if ended and event != self._events.lease_gone:
+            breaches += world.judge.left(scene, slot)
         if not taken:
-            return after, ()
+            return after, breaches
         out_of_time = event == self._events.time_up
         known = world.stepper.deliveries[delivery]
-        breaches = world.judge.rows(taken, known, scene, draining=draining, out_of_time=out_of_time)
+        breaches += world.judge.rows(taken, known, scene, draining=draining, out_of_time=out_of_time)
         if isinstance(asked, Release):
             breaches += world.judge.release(asked, taken)
         return after, breaches

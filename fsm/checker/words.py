@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from fsm.checker.scene import NONE, Scene
+from fsm.checker.scene import GONE, HIDDEN, NONE, VISIBLE, Scene, Slot
 from fsm.checker.turn import Action
 from fsm.checker.world import World
 from fsm.delivery import (
@@ -46,11 +46,13 @@ _OF_THE_QUEUE = {
     "late delete": "a delete that was given up lands after all",
 }
 _OF_RENEWALS = {
+    "renewal due": "{who} is to renew its lease",
     "renewal refused": "the queue refuses {who}'s renewal",
     "renewal applied": "{who}'s renewal is applied, its reply under way",
     "renewal reply": "{who} has the renewal's reply",
     "renewal lost before": "{who}'s renewal is lost on its way",
     "renewal lost after": "the reply to {who}'s renewal is lost",
+    "not renewed": "{who} does not ask for more of its lease, which runs out: the message can be received again",
     "renewal late": "{who} gives a renewal up that is still on its way",
 }
 _UNANSWERED = {
@@ -58,6 +60,8 @@ _UNANSWERED = {
     "lost after": "{call} takes effect, and its reply is lost",
     "late": "{call} is given up while it is still on its way",
 }
+
+_PLACES = {HIDDEN: "hidden", VISIBLE: "visible", GONE: "off the queue"}
 
 
 class Teller:
@@ -75,6 +79,28 @@ class Teller:
         old, new = scenes[before[1 + message]], scenes[after[1 + message]]
         about = f"message {message + 1}: " if len(before) > 2 else ""
         return about + self._what(old, new, action, who) + self._then(old, new, action, before[0])
+
+    def tell_circle(self, steps: int) -> str:
+        """The last line of a story without an end."""
+        return f"From here {told_again(steps)} can come again and again, without a fault."
+
+    def tell_end(self, state: tuple[int, ...]) -> str:
+        """The last line of a story that stops: how things stand, and what can no longer be."""
+        stand = []
+        for number, scene in enumerate((self._world.scenes[scene] for scene in state[1:]), start=1):
+            name = f"message {number}" if len(state) > 2 else "the message"
+            held = [
+                f"{self._world.names[who]}'s delivery {self._delivering(slot)}"
+                for who, slot in enumerate(scene.slots)
+                if slot is not None
+            ]
+            stand.append(f"{name} is {_PLACES[scene.place]}, {' and '.join(held) or 'in no hands'}")
+        return f"From here no end can be reached without another fault: {'; '.join(stand)}."
+
+    def _delivering(self, slot: Slot) -> str:
+        delivery = self._world.stepper.deliveries[slot.delivery]
+        call = "no call" if slot.call == NONE else f"its {_named(self._world.stepper.calls[slot.call])}"
+        return f"{delivery.epoch} is {delivery.phase} and waits for {call}"
 
     def _what(self, old: Scene, new: Scene, action: Action, who: str) -> str:
         record = "absent" if new.record == NONE else told_record(self._world.stepper.records[new.record])
@@ -135,6 +161,11 @@ class Teller:
         if left is None:
             said.append("the delivery has ended")
         return "; ".join(["", *said]) + "."
+
+
+def told_again(steps: int) -> str:
+    """The steps of a circle, once they have been told."""
+    return "the last step" if steps == 1 else f"the last {steps} steps"
 
 
 def told_call(call: Call, who: str) -> str:

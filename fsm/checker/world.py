@@ -50,12 +50,26 @@ class Upheaval(NamedTuple):
 
 
 class World:
-    """All that can happen, for one scenario."""
+    """All that can happen, for one scenario.
 
-    def __init__(self, scenario: Scenario, *, protocol: Protocol = honest, physics: Physics | None = None) -> None:
+    Args:
+        scenario: what is explored.
+        protocol: how deliveries move.
+        physics: how the world treats them.
+        conduct: whether each step is judged by itself too (`fsm.checker.conduct`), and not by what comes of it alone.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        protocol: Protocol = honest,
+        physics: Physics | None = None,
+        conduct: bool = True,
+    ) -> None:
         self.scenario = scenario
         self.physics = Physics() if physics is None else physics
-        self.stepper = Stepper(protocol)
+        self.stepper = Stepper(protocol, conduct=conduct)
         self.workers: Pool[tuple[Worker, ...]] = Pool()
         self.scenes: Pool[Scene] = Pool()
         self.names = NAMES[: scenario.workers]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from adapters.cli import verify
 from adapters.cli.main import run
 from fsm.checker.report import Check, Finding
+from fsm.checker.verify import Part
 from fsm.journal import FORMAT, LineMaker
 from fsm.journal_kinds import Kind
 from tests.adapters.cli.conftest import Command
@@ -168,11 +168,12 @@ def test_what_does_not_hold_is_told_as_a_trace(
     """A finding is printed with its promise and the way to it, step by step, and the exit code is 1."""
     finding = Finding(promise="nothing_lost", what="the message is gone", trace=("it is received", "it is deleted"))
 
-    def failing(*, deep: bool) -> Iterator[Check]:
+    def failing(*, deep: bool) -> tuple[Part, ...]:
         assert not deep
-        yield Check(name="protocol", counts={"states": 2}, findings=(finding,))
+        check = Check(name="protocol", counts={"states": 2}, findings=(finding,))
+        return (Part(check="protocol", run=lambda: check),)
 
-    monkeypatch.setattr(verify, "checks", failing)
+    monkeypatch.setattr(verify, "parts", failing)
     assert run(["verify"]) == 1
     out = capsys.readouterr().out
     assert "FAIL  protocol: 2 states" in out
