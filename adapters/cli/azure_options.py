@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from adapters.azure.planning.retail import usual_spelling
 from adapters.cli.options import setting
 from adapters.wiring import SignIn
+from fsm.spot_vm import Terms
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}", re.IGNORECASE)
 
@@ -33,6 +35,14 @@ def region_name(value: str) -> str:
 def region_names(value: str) -> str:
     """Several regions, with commas between them; each once."""
     return ",".join(dict.fromkeys(region_name(part) for part in value.split(",")))
+
+
+def max_price(value: str | Decimal) -> Decimal:
+    """A max price that Azure takes."""
+    try:
+        return Terms(max_price_usd_per_h=Decimal(value)).max_price_usd_per_h
+    except ArithmeticError as exc:
+        raise ValueError(f"{value!r:.60} is not a number. Give USD an hour, such as 0.05, or -1.") from exc
 
 
 SignInOption = Annotated[

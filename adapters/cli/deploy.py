@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from adapters.azure.deploy.commands import ENVIRONMENT, lookups_for
-from adapters.azure.deploy.order import EvictionPolicy, Order, PrincipalKind, Shape
+from adapters.azure.deploy.order import Order, PrincipalKind, Shape
 from adapters.azure.deploy.steps import ABOUT, BUILD, TRACES_S, Step, commands, lookups
 from adapters.azure.planning.sizes import unfit_by_name
 from adapters.cli import azure_options, options
@@ -21,13 +21,13 @@ from adapters.cli.output import show_json
 from adapters.packaging import manage_actions
 from adapters.telemetry.queries import overview_query
 from fsm.errors import ConfigurationError
+from fsm.spot_vm import PAY_AS_YOU_GO, Policy, Terms
 
 _EXAMPLES = (
     "Example: spotfsm deploy --region eastus2 --size Standard_D2s_v5 > deploy.sh\n\n"
     "Example: spotfsm deploy --region eastus2 --run, and when it works: spotfsm deploy evict --run"
 )
 _STEPS = "\n\n".join(f"`{step}`: {ABOUT[step]}." for step in Step)
-_PRICE_PLACES_MAX = 5
 
 
 def register(app: typer.Typer) -> None:
@@ -44,17 +44,6 @@ def _like(pattern: str, remedy: str) -> Callable[[str], str]:
         return value
 
     return parse
-
-
-def _max_price(value: str | Decimal) -> Decimal:
-    """-1, or USD an hour."""
-    try:
-        price = Decimal(value)
-    except InvalidOperation:
-        price = Decimal("NaN")
-    if price != -1 and not (price.is_finite() and 0 < price == round(price, _PRICE_PLACES_MAX)):
-        raise ValueError(f"{value!r:.40} is no price. Give -1, or USD an hour such as 0.05, with up to 5 decimals.")
-    return price
 
 
 def _text(flag: str, help_text: str, pattern: str, remedy: str, metavar: str = "NAME") -> Any:
@@ -108,13 +97,13 @@ def _deploy(
             "--max-price",
             "The most to pay in USD an hour; -1 is the pay-as-you-go price, and no eviction for it.",
             metavar="USD",
-            parser=_max_price,
+            parser=azure_options.max_price,
         ),
-    ] = Decimal(-1),
+    ] = PAY_AS_YOU_GO,
     eviction_policy: Annotated[
-        EvictionPolicy,
+        Policy,
         options.setting("--eviction-policy", "What an eviction does: Deallocate, or Delete, disks and all."),
-    ] = EvictionPolicy.DEALLOCATE,
+    ] = Policy.DEALLOCATE,
     instances: Annotated[int, _number("--instances", "How many VMs a scale set has.", 1, 1000)] = 3,
     regular_base: Annotated[int, _number("--regular-base", "How many of them are never evicted.", 0, 1000)] = 1,
     regular_percent: Annotated[
@@ -208,8 +197,7 @@ def _deploy(
         name=name,
         shape=shape,
         size=size,
-        max_price_usd_per_h=None if max_price == -1 else max_price,
-        eviction_policy=eviction_policy,
+        terms=Terms(max_price_usd_per_h=max_price, policy=eviction_policy),
         instances=instances,
         regular_base=regular_base,
         regular_percent=regular_percent,
@@ -260,6 +248,7 @@ def _described(step: Step, order: Order) -> dict[str, object]:
 def _script(steps: Sequence[Step], order: Order) -> Iterator[str]:
     yield "#!/bin/bash"
     yield "# What `spotfsm deploy --run` does with the same options. Nothing has been run."
+    yield "# shellcheck disable=SC2016 # what the VM's shell expands must not be expanded here"
     yield "set -euo pipefail"
     yield from (f"export {name}=${{{name}:-{value}}}" for name, value in ENVIRONMENT.items())
     known: set[str] = set()

@@ -15,7 +15,6 @@ from adapters.cli.output import show_help
 from adapters.cli.vm_orders import Ordered, Place
 from fsm.orders import Order
 from fsm.ports import VmView
-from fsm.spot_vm import Terms
 
 _TIMEOUT_S = 1200.0
 _HALF_HOUR_S = 1800.0
@@ -25,14 +24,6 @@ _HALF_HOUR_S = 1800.0
 
 def _example(command: str, more: str = "") -> str:
     return f"Example: spotfsm vm {command} vm-spot{more} --resource-group rg-spot"
-
-
-def _max_price(value: str | Decimal) -> Decimal:
-    """A max price that Azure takes."""
-    try:
-        return Terms(max_price_usd_per_h=Decimal(value)).max_price_usd_per_h
-    except ArithmeticError as exc:
-        raise ValueError(f"{value!r:.60} is not a number. Give USD an hour, such as 0.05, or -1.") from exc
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The VM's name.", show_default=False)]
@@ -190,7 +181,7 @@ def _reprice(
         typer.Option(
             "--max-price",
             metavar="USD",
-            parser=_max_price,
+            parser=azure_options.max_price,
             help="USD an hour with up to five decimals, or -1 for up to pay-as-you-go.",
             show_default=False,
         ),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
 from adapters.azure.deploy.commands import Variable, Word
+from fsm.spot_vm import Terms
 
 
 class Shape(StrEnum):
@@ -16,13 +16,6 @@ class Shape(StrEnum):
 
     VM = "vm"
     SCALE_SET = "scale-set"
-
-
-class EvictionPolicy(StrEnum):
-    """What an eviction does to a VM, as Azure spells it."""
-
-    DEALLOCATE = "Deallocate"
-    DELETE = "Delete"
 
 
 class PrincipalKind(StrEnum):
@@ -41,7 +34,7 @@ class Order:
         bicep: the directory of main.bicep.
         spotfsm: the words that start this program.
         subscription: its name or id, or None for the login's own.
-        max_price_usd_per_h: None is -1, the pay-as-you-go price.
+        terms: the max price and what an eviction leaves.
         operator: an object id that is granted the operator's roles, `none`, or None for whoever is signed in.
         ssh_key: the private key; the public one lies beside it with `.pub` behind its name.
         package: an archive that is there, or None to make one of `version` in the working directory.
@@ -57,8 +50,7 @@ class Order:
     name: str
     shape: Shape
     size: str
-    max_price_usd_per_h: Decimal | None
-    eviction_policy: EvictionPolicy
+    terms: Terms
     instances: int
     regular_base: int
     regular_percent: int

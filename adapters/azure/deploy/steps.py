@@ -263,12 +263,11 @@ def _version(order: Order) -> Mapping[str, Word]:
 
 
 def _compute(order: Order) -> Mapping[str, Word]:
-    price = order.max_price_usd_per_h
     parameters: dict[str, Word] = {
         "name": order.name,
         "vmSize": order.size,
-        "maxPrice": "-1" if price is None else f"{price:f}",
-        "evictionPolicy": order.eviction_policy.value,
+        "maxPrice": f"{order.terms.max_price_usd_per_h:f}",
+        "evictionPolicy": order.terms.policy.value,
         "adminUsername": order.admin,
         "adminPublicKey": f"@{order.ssh_key}.pub",
         "applicationVersionId": Variable("VERSION_ID"),

@@ -160,6 +160,17 @@ def test_a_program_reads_the_steps(inside: Command, stage: Stage) -> None:
     assert stage.calls == []
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_script_is_a_clean_one(inside: Command, stage: Stage, variant: str) -> None:
+    """ShellCheck has nothing to say of it."""
+    found = shutil.which("shellcheck")
+    if found is None:
+        unavailable("it needs shellcheck")
+    script = inside("deploy", *Step, *VARIANTS[variant]).out
+    checked = subprocess.run([found, "-"], input=script, text=True, capture_output=True, check=False)
+    assert checked.stdout == ""
+
+
 # -- every command is one that exists --------------------------------------------------------------------------------
 
 
