@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from fsm.errors import ConfigurationError
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SETTING = "--telemetry"
 CONNECTION_STRING = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+AUTHENTICATION_STRING = "APPLICATIONINSIGHTS_AUTHENTICATION_STRING"
+"""`Authorization=AAD`, and which user-assigned identity by `;ClientId=ID`. [https://learn.microsoft.com/azure/azure-monitor/app/azure-ad-authentication,
+read 2026-11]"""
 OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 NETWORK_TIMEOUT_S = 10
 """How long one request may be silent. It holds up the thread that sends, and nothing else."""
@@ -67,7 +70,8 @@ def check_backend(backend: Backend, environment: Mapping[str, str] = os.environ)
         case Backend.NONE:
             return "none"
         case Backend.AZURE_MONITOR:
-            return f"Application Insights at {_ingestion_endpoint(environment)}"
+            whose = ", with a token of the VM's identity" if _identity(environment) else ""
+            return f"Application Insights at {_ingestion_endpoint(environment)}{whose}"
         case Backend.OTLP:
             return f"a collector at {_collector(environment)}"
 
@@ -93,7 +97,15 @@ def _azure_monitor() -> tuple[SpanExporter, MetricExporter]:
         os.environ.setdefault(name, value)
     from azure.monitor.opentelemetry.exporter import AzureMonitorMetricExporter, AzureMonitorTraceExporter
 
-    options: dict[str, int | bool] = {
+    identity = _identity(os.environ)
+    credential = None
+    if identity is not None:
+        from azure.identity import ManagedIdentityCredential
+
+        # A proxy in the environment must not see, and cannot answer, a request to the metadata service.
+        credential = ManagedIdentityCredential(client_id=identity.client_id, use_env_settings=False)
+    options: dict[str, object] = {
+        "credential": credential,
         "disable_offline_storage": True,  # files in a directory for everybody, which an eviction takes away
         "timeout": NETWORK_TIMEOUT_S,
         "read_timeout": NETWORK_TIMEOUT_S,
@@ -119,6 +131,28 @@ def _installed(name: str) -> bool:
 def _pairs(text: str) -> dict[str, str]:
     pairs = (pair.partition("=") for pair in text.split(";"))
     return {name.strip().lower(): value.strip() for name, _, value in pairs if name.strip()}
+
+
+class _Identity(NamedTuple):
+    """The VM's own identity, or one that it was assigned."""
+
+    client_id: str | None
+
+
+def _identity(environment: Mapping[str, str]) -> _Identity | None:
+    """Whose token is sent along, if one is.
+
+    Raises:
+        ConfigurationError: what is set means nothing.
+    """
+    text = environment.get(AUTHENTICATION_STRING, "")
+    if not text:
+        return None
+    pairs = _pairs(text)
+    if pairs.get("authorization", "").lower() != "aad":
+        remedy = "Set it to Authorization=AAD;ClientId=ID, or to nothing."
+        raise ConfigurationError(SETTING, f"{AUTHENTICATION_STRING} has no Authorization=AAD", remedy)
+    return _Identity(pairs.get("clientid") or None)
 
 
 def _ingestion_endpoint(environment: Mapping[str, str]) -> str:

@@ -127,6 +127,11 @@ class SpotVm:
         """Effects have a file, and locks a directory."""
         return {**os.environ, EFFECTS_VARIABLE: str(self.effects), "RUNTIME_DIRECTORY": str(self._directory)}
 
+    @property
+    def twin_url(self) -> str:
+        """Where its IMDS is."""
+        return self._twin_url
+
     @staticmethod
     def journal(directory: Path, name: str) -> Path:
         """Where the workers of a VM of this name write their journal."""

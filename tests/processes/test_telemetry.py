@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from adapters.dev.certificate import make_certificate
 from adapters.telemetry.queries import job_query, overview_query
 from adapters.telemetry.sending import FLUSH_S_MAX
 from adapters.telemetry.trace_ids import trace_id_of
@@ -114,6 +116,32 @@ def check_queries(insights: Receiver, job: str) -> None:
         for trace_id in re.findall(r'operation_Id == "([^"]+)"', query):
             of_the_job = [one for one in sent if one["tags"]["ai.operation.id"] == trace_id]
             assert {one["data"]["baseType"] for one in of_the_job} == {types[table] for table in tables}
+
+
+def test_with_an_identity_a_token_goes_along_and_no_proxy_sees_it_fetched(
+    sqlite: SqlitePlace, make_vm: MakeVm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As deployed: TLS, and the VM's own token for Azure Monitor, asked of IMDS past whatever proxy is set."""
+    certificate = make_certificate(tmp_path, names=["127.0.0.1"])
+    client_id = "c1d2e3f4-0a1b-4c2d-8e3f-405162738495"
+    with receiver(certificate=certificate) as insights, dead_receiver() as proxy:
+        vm = make_vm(sqlite, more=AZURE)
+        monkeypatch.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", insights.connection_string)
+        monkeypatch.setenv("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", f"Authorization=AAD;ClientId={client_id}")
+        monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", vm.twin_url)
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate.authority))
+        monkeypatch.setenv("HTTP_PROXY", proxy.url)
+        for name in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        sqlite.put("{}")
+        vm.start("--until-empty")
+        assert vm.wait() == 0
+        assert len(insights.envelopes("RequestData")) == 1, vm.output.read_text()
+        for request in insights.requests:
+            scheme, _, token = request.authorization.partition(" ")
+            claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+            assert (scheme, claims["appid"]) == ("Bearer", client_id)
+            assert claims["aud"].startswith("https://monitor.azure.com")
 
 
 def test_a_job_is_one_trace_across_evictions(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from adapters.dev.certificate import Certificate
+
 KEY = "5b8ad3a2-6f0c-4f34-9a05-0b3f1d2c7e61"
 """An instrumentation key that must be seen in what is sent, and nowhere else."""
 PATIENCE_S = 30.0
@@ -28,6 +31,7 @@ class Sent:
 
     path: str
     body: bytes
+    authorization: str
 
 
 @dataclass(slots=True, kw_only=True)
@@ -35,11 +39,12 @@ class Receiver:
     """An endpoint, and what it was sent."""
 
     port: int
+    scheme: str = "http"
     requests: list[Sent] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def connection_string(self) -> str:
@@ -87,16 +92,17 @@ def wait_until(holds: Callable[[], bool], what: str, *, within_s: float = PATIEN
 
 
 @contextmanager
-def receiver(status: int = 200) -> Iterator[Receiver]:
-    """An endpoint that takes everything, or answers everything with this status."""
-    taken = Receiver(port=0)
+def receiver(status: int = 200, *, certificate: Certificate | None = None) -> Iterator[Receiver]:
+    """An endpoint that takes everything, or answers everything with this status; with a certificate over https."""
+    taken = Receiver(port=0, scheme="http" if certificate is None else "https")
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             if self.headers.get("Content-Encoding") == "gzip":
                 body = gzip.decompress(body)
-            taken.requests.append(Sent(path=self.path, body=body))
+            authorization = self.headers.get("Authorization", "")
+            taken.requests.append(Sent(path=self.path, body=body, authorization=authorization))
             count = len(json.loads(body)) if self.path == "/v2.1/track" else 0
             answer = b""
             if self.path == "/v2.1/track":
@@ -112,6 +118,10 @@ def receiver(status: int = 200) -> Iterator[Receiver]:
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         taken.port = server.server_port
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate.chain, certificate.key)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.telemetry.backends import CONNECTION_STRING, OTLP_ENDPOINT, Backend, check_backend, without_secrets
+from adapters.telemetry.backends import (
+    AUTHENTICATION_STRING,
+    CONNECTION_STRING,
+    OTLP_ENDPOINT,
+    Backend,
+    check_backend,
+    without_secrets,
+)
 from fsm.errors import ConfigurationError
 from tests.adapters.telemetry.receiver import KEY
 
@@ -63,12 +70,26 @@ def test_what_cannot_work_is_one_line_without_what_was_given(
     assert KEY not in str(caught.value)
 
 
+def test_a_token_of_the_vm_is_asked_for_only_if_that_is_said() -> None:
+    """What deployment sets is understood, with and without a client id; what means nothing is a mistake."""
+    for text in ("Authorization=AAD", "Authorization=AAD;ClientId=c1d2e3f4-0a1b-4c2d-8e3f-405162738495"):
+        said = check_backend(Backend.AZURE_MONITOR, {CONNECTION_STRING: GOOD, AUTHENTICATION_STRING: text})
+        assert said.endswith("applicationinsights.azure.com, with a token of the VM's identity")
+    for text in ("AAD", "ClientId=c", "Authorization=ikey"):
+        with pytest.raises(ConfigurationError, match="has no Authorization=AAD"):
+            check_backend(Backend.AZURE_MONITOR, {CONNECTION_STRING: GOOD, AUTHENTICATION_STRING: text})
+
+
 @given(st.text())
 def test_any_text_in_the_environment_is_an_answer_or_one_mistake(text: str) -> None:
     """Nothing that stands there makes the check fail in another way, or is told."""
-    for name, backend in ((CONNECTION_STRING, Backend.AZURE_MONITOR), (OTLP_ENDPOINT, Backend.OTLP)):
+    for name, backend in (
+        (CONNECTION_STRING, Backend.AZURE_MONITOR),
+        (AUTHENTICATION_STRING, Backend.AZURE_MONITOR),
+        (OTLP_ENDPOINT, Backend.OTLP),
+    ):
         with suppress(ConfigurationError):
-            check_backend(backend, {name: text})
+            check_backend(backend, {CONNECTION_STRING: GOOD, name: text})
 
 
 @pytest.mark.parametrize("backend", [Backend.AZURE_MONITOR, Backend.OTLP])
