@@ -20,7 +20,7 @@ from fsm.backlog import Backlog
 from fsm.errors import PlatformError
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 _ALWAYS = ("waiting", "leased", "running", "checkpointed", "completed", "poisoned")
 """What the view shows, where it is known."""
@@ -62,7 +62,7 @@ async def follow(queue: str, count: Callable[[], Awaitable[Backlog]], *, interva
         from rich.live import Live
 
         with Live(console=Console(), auto_refresh=False) as live:
-            table = _Table(queue)
+            table = Table(queue)
             table.draw = lambda: live.update(table.render(), refresh=True)
             await _show_all(table, backlog, count, interval_s)
     else:
@@ -119,7 +119,7 @@ class _Lines:
         print(one_line(str(error)), file=sys.stderr, flush=True)
 
 
-class _Table:
+class Table:
     """A table that stays in its place, with what each count did in the last minute."""
 
     def __init__(self, queue: str, *, now_s: Callable[[], float] = time.monotonic) -> None:
@@ -149,13 +149,13 @@ class _Table:
             return None
         return (last[name] - first[name]) / (last_s - first_s) * _MINUTE_S
 
-    def render(self) -> Table:
+    def render(self) -> RichTable:
         """The table as Rich draws it."""
-        from rich.table import Table
+        from rich.table import Table as RichTable
         from rich.text import Text
 
         caption = self._trouble or f"{datetime.now().astimezone():%H:%M:%S}, Ctrl-C ends"
-        table = Table(title=f"queue {self._queue}", title_justify="left", caption=caption, caption_justify="left")
+        table = RichTable(title=f"queue {self._queue}", title_justify="left", caption=caption, caption_justify="left")
         table.add_column("jobs")
         table.add_column("now", justify="right", no_wrap=True)
         table.add_column("a minute", justify="right", no_wrap=True)

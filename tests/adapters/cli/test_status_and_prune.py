@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import pty
@@ -16,8 +17,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from adapters.cli.status_view import follow
+from adapters.cli.status_view import Table, follow
 from fsm.backlog import Backlog, backlog_of
 from fsm.errors import PlatformError, ReplyLostError
 from fsm.ports import Peeked
@@ -131,6 +133,25 @@ async def test_a_service_that_is_silent_for_a_while_does_not_end_the_view(
     shown = capsys.readouterr()
     assert [line.split()[1:3] for line in shown.out.splitlines()] == [["waiting", "1"], ["waiting", "2"]]
     assert shown.err == "no answer\n"
+
+
+def test_rates_are_those_of_the_last_minute_and_are_not_guessed() -> None:
+    """Nothing is said of a moment; after a change of pace only the last minute counts; a gap in between is bridged."""
+    now_s = 0.0
+    table = Table("jobs", now_s=lambda: now_s)
+    rates = []
+    for at_s, waiting in ((0, 0), (5, 1), (30, 6), (60, 12), (90, 72), (120, 132)):
+        now_s = at_s
+        table.show(backlog(waiting))
+        rates.append(table.rate("waiting"))
+    table.fail(ReplyLostError("no answer"))
+    assert rates == [None, None, 12, 12, 66, 120]
+    assert table.rate("running") is None, "there is no store"
+    screen = io.StringIO()
+    Console(width=100, file=screen).print(table.render())
+    shown = screen.getvalue()
+    assert "+120" in shown
+    assert "no answer" in shown
 
 
 def backlog(waiting: int) -> Backlog:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
+import subprocess
+import sys
 from contextlib import suppress
 from importlib.machinery import ModuleSpec
 
@@ -117,3 +121,26 @@ def test_the_key_is_taken_out_of_whatever_is_told() -> None:
     text = without_secrets(f"could not send {KEY} to x", {CONNECTION_STRING: GOOD})
     assert text == "could not send ... to x"
     assert without_secrets("as it is", {}) == "as it is"
+
+
+REPORTS = """
+import json, threading
+from adapters.telemetry.backends import Backend, open_exporters
+open_exporters(Backend.AZURE_MONITOR)
+from azure.monitor.opentelemetry.exporter._configuration._state import get_configuration_manager
+from azure.monitor.opentelemetry.exporter.statsbeat._state import is_statsbeat_enabled
+print(json.dumps([is_statsbeat_enabled(), get_configuration_manager() is not None, threading.active_count()]))
+"""
+
+
+def test_nothing_is_reported_to_anybody_else_by_itself() -> None:
+    """The exporters neither report their use nor fetch a configuration, and start no thread for it."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("APPLICATIONINSIGHTS_")}
+    ended = subprocess.run(
+        [sys.executable, "-c", REPORTS],
+        env={**environment, CONNECTION_STRING: GOOD},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(ended.stdout) == [False, False, 1]
