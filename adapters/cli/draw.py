@@ -19,13 +19,11 @@ from fsm.drawing import (
     DIRECTORY,
     Drawing,
     Format,
-    Journey,
     Machine,
     drawing_of,
     drawing_with_path,
     file_name,
     generated_files,
-    journey_of,
     refreshed,
 )
 from fsm.errors import ConfigurationError
@@ -90,20 +88,8 @@ def _with_path(machines: list[Machine] | None, journals: list[Path] | None, job:
     if not journals:
         raise ConfigurationError("--job", "a job's path is in a journal", "Name it with --journal.")
     lines = read_journals(*journals)
-    drawings = []
-    for machine in machines or [Machine.JOB if job else Machine.APPLICATION]:
-        journey = journey_of(machine.value, lines, job=job if machine is Machine.JOB else None)
-        drawings.append(drawing_with_path(machine, journey))
-        _require_path(machine, journey, job)
-    return drawings
-
-
-def _require_path(machine: Machine, journey: Journey, job: str | None) -> None:
-    if journey.rows:
-        return
-    if job and machine is Machine.JOB:
-        raise ConfigurationError("--job", f"{job!r} is not in the journal", "Name a message id that it has.")
-    raise ConfigurationError("--journal", f"it has no row of {machine}", "Draw another machine, or another journal.")
+    drawn = machines or [Machine.JOB if job else Machine.APPLICATION]
+    return [drawing_with_path(machine, lines, job=job) for machine in drawn]
 
 
 def _hand_out(drawings: list[Drawing], form: Format, theme: Theme, output: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -11,7 +11,14 @@ from typing import assert_never
 from fsm.application import APPLICATION
 from fsm.drawing.dot import render_dot
 from fsm.drawing.joint import joint_picture
-from fsm.drawing.journey import Journey
+from fsm.drawing.journey import (
+    JointJourney,
+    Journey,
+    ProtocolJourney,
+    joint_journey_of,
+    journey_of,
+    protocol_journey_of,
+)
 from fsm.drawing.machine import picture_of
 from fsm.drawing.markdown import render_joint_markdown, render_markdown, render_protocol_markdown
 from fsm.drawing.mermaid import render_mermaid
@@ -20,6 +27,7 @@ from fsm.drawing.protocol import protocol_picture
 from fsm.drawing.xstate import render_joint_xstate, render_protocol_xstate, render_xstate
 from fsm.errors import ConfigurationError
 from fsm.job import JOB
+from fsm.journal import Line
 from fsm.spot_vm import SPOT_VM
 from fsm.table import FactT, StateT, Table, TriggerT
 
@@ -106,44 +114,88 @@ class Drawing:
 def drawing_of(machine: Machine) -> Drawing:
     """A machine as it is."""
     match machine:
+        case Machine.SPOT_VM:
+            return _of_table(machine, SPOT_VM, "The Spot VM", None)
+        case Machine.APPLICATION:
+            return _of_table(machine, APPLICATION, "The application", None)
+        case Machine.JOB:
+            return _of_table(machine, JOB, "The job", None)
         case Machine.JOINT:
-            return Drawing(
-                machine=machine,
-                picture=joint_picture("The joint rules"),
-                decisions=render_joint_markdown(),
-                xstate=render_joint_xstate,
-            )
+            return _of_joint_rules(None)
         case Machine.DELIVERY:
-            return Drawing(
-                machine=machine,
-                picture=protocol_picture("The delivery protocol"),
-                decisions=render_protocol_markdown(),
-                xstate=render_protocol_xstate,
-            )
-        case Machine.SPOT_VM | Machine.APPLICATION | Machine.JOB:
-            return drawing_with_path(machine, None)
+            return _of_protocol(None)
         case _:
             assert_never(machine)
 
 
-def drawing_with_path(machine: Machine, journey: Journey | None) -> Drawing:
-    """The machine of one table with a path in it.
+def drawing_with_path(machine: Machine, lines: Sequence[Line], *, job: str | None = None) -> Drawing:
+    """A machine with the path that journals took through it.
+
+    Args:
+        machine: which.
+        lines: of one journal or of several.
+        job: the id of the only message to look at, for the job and its delivery.
 
     Raises:
-        ConfigurationError: the path is not of this table, or the machine is of none.
+        ConfigurationError: there is no path in the lines, or it is not of this machine.
     """
     match machine:
         case Machine.SPOT_VM:
-            return _of_table(machine, SPOT_VM, "The Spot VM", journey)
+            return _of_table(machine, SPOT_VM, "The Spot VM", _journey(machine, lines, None))
         case Machine.APPLICATION:
-            return _of_table(machine, APPLICATION, "The application", journey)
+            return _of_table(machine, APPLICATION, "The application", _journey(machine, lines, None))
         case Machine.JOB:
-            return _of_table(machine, JOB, "The job", journey)
-        case Machine.JOINT | Machine.DELIVERY:
-            tables = ", ".join((Machine.SPOT_VM, Machine.APPLICATION, Machine.JOB))
-            raise ConfigurationError("--journal", f"{machine} has no path of its own", f"Draw one of {tables}.")
+            return _of_table(machine, JOB, "The job", _journey(machine, lines, job))
+        case Machine.JOINT:
+            rules = joint_journey_of(lines)
+            _require(machine, found=bool(rules.rules), job=None)
+            return _of_joint_rules(rules)
+        case Machine.DELIVERY:
+            steps = protocol_journey_of(lines, job=job)
+            _require(machine, found=bool(steps.visits), job=job)
+            return _of_protocol(steps)
         case _:
             assert_never(machine)
+
+
+def _journey(machine: Machine, lines: Sequence[Line], job: str | None) -> Journey:
+    journey = journey_of(machine.value, lines, job=job)
+    _require(machine, found=bool(journey.rows), job=job)
+    return journey
+
+
+def _require(machine: Machine, *, found: bool, job: str | None) -> None:
+    if not found and job:
+        raise ConfigurationError("--job", f"{job!r} is not in the journal", "Name a message id that it has.")
+    if not found:
+        problem = f"it has no line of {_LINES[machine]}"
+        raise ConfigurationError("--journal", problem, "Draw another machine, or another journal.")
+
+
+_LINES = {
+    **{machine: f"the machine {machine.value}" for machine in (Machine.SPOT_VM, Machine.APPLICATION, Machine.JOB)},
+    Machine.JOINT: "a joint rule",
+    Machine.DELIVERY: "a delivery's steps",
+}
+"""What a machine's path is read from."""
+
+
+def _of_joint_rules(journey: JointJourney | None) -> Drawing:
+    return Drawing(
+        machine=Machine.JOINT,
+        picture=joint_picture("The joint rules", journey),
+        decisions=render_joint_markdown(journey),
+        xstate=render_joint_xstate,
+    )
+
+
+def _of_protocol(journey: ProtocolJourney | None) -> Drawing:
+    return Drawing(
+        machine=Machine.DELIVERY,
+        picture=protocol_picture("The delivery protocol", journey),
+        decisions=render_protocol_markdown(),
+        xstate=render_protocol_xstate,
+    )
 
 
 def _of_table(machine: Machine, table: Table[StateT, TriggerT, FactT], title: str, journey: Journey | None) -> Drawing:

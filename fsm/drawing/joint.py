@@ -1,17 +1,19 @@
 """The joint rules as a picture: a box is a move of a machine, a rounded box is what the move sets off.
 
-A dotted edge names the rows by which that leads to a next move. Rules that set nothing off are in the decision table
-only.
+A dotted edge names the rows by which that leads to a next move. Rules that set nothing off on purpose say so: they
+lead to a box of that name.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
 from fsm.application import APPLICATION
-from fsm.drawing.label import Ink, Piece, clause, guard, row
+from fsm.drawing.journey import JointJourney
+from fsm.drawing.label import TIMES, Ink, Piece, clause, guard, row
 from fsm.drawing.picture import Edge, Node, Picture, Shape
 from fsm.job import JOB
 from fsm.joint import (
@@ -28,6 +30,8 @@ from fsm.joint import (
 from fsm.table import FactT, StateT, Table, TriggerT
 
 NAME = "joint"
+READING = "a box is a move of a machine, a rounded box what it sets off, a dotted edge the rows by which that leads on"
+PATH_READING = f"{READING}; {TIMES} is how often"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,36 +55,47 @@ class Rule:
         return (f"{self.machine}:", self.leaves, f"to {self.enters}")
 
 
-def joint_picture(title: str) -> Picture:
-    """The joint rules as a picture."""
-    rules = [(rule, rule.fires) for rule in joint_rules() if rule.fires is not None]
+def joint_picture(title: str, journey: JointJourney | None = None) -> Picture:
+    """The joint rules as a picture, with what became of them on a path if there is one."""
+    path = journey or JointJourney()
+    rules = [(rule, rule.fires) for rule in joint_rules()]
     boxes: dict[tuple[str, ...], Shape] = {}
+    visits: Counter[tuple[str, ...]] = Counter()
     for rule, fires in rules:
         boxes |= {rule.box: Shape.MOVE, (consequence(fires),): Shape.EFFECT}
+        visits[rule.box] += path.rules.get(rule.id, 0)
+        visits[consequence(fires),] += path.rules.get(rule.id, 0)
     names = {box: f"n{place}" for place, box in enumerate(boxes)}
     effects = {fires: names[consequence(fires),] for _, fires in rules}
     solid = [
         Edge(
             source=names[rule.box],
             dest=effects[fires],
-            label=(clause([guard(rule.guard)], [row(rule.id, rule.outcome)]),),
+            label=(clause([guard(rule.guard)], [row(rule.id, rule.outcome, times=path.rules.get(rule.id, 0))]),),
+            taken=rule.id in path.rules,
         )
         for rule, fires in rules
     ]
     dotted = [
-        Edge(source=name, dest=names[rule.box], label=(((Piece(", ".join(ids), Ink.ROW),),),), dotted=True)
+        Edge(
+            source=name,
+            dest=names[rule.box],
+            label=(((Piece(", ".join(ids), Ink.ROW),),),),
+            dotted=True,
+            taken=any(one in path.rows for one in ids),
+        )
         for fires, name in effects.items()
         for rule, _ in rules
         for trigger, ids in rule.made_by.items()
-        if _event(fires) == (rule.machine, trigger)
+        if fires is not None and _event(fires) == (rule.machine, trigger)
     ]
     return Picture(
         name=NAME,
         title=title,
-        reading="a box is a move of a machine, a rounded box what it sets off, a dotted edge the rows by which that "
-        "leads to a next move",
-        nodes=tuple(Node(name=names[box], lines=box, shape=shape) for box, shape in boxes.items()),
+        reading=READING if journey is None else PATH_READING,
+        nodes=tuple(Node(name=names[box], lines=box, shape=shape, visits=visits[box]) for box, shape in boxes.items()),
         edges=tuple(dict.fromkeys(solid + dotted)),
+        is_path=journey is not None,
     )
 
 

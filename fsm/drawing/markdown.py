@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from fsm.drawing.arrows import atoms, signs
 from fsm.drawing.joint import consequence, joint_rules
-from fsm.drawing.journey import Journey
+from fsm.drawing.journey import JointJourney, Journey
 from fsm.drawing.protocol import protocol_rules
 from fsm.job import JOB
 from fsm.protocol_steps import ProtocolFact
@@ -29,13 +29,15 @@ def render_markdown(table: Table[StateT, TriggerT, FactT], journey: Journey | No
     return markdown_table(head if journey is None else (*head, "taken"), rows)
 
 
-def render_joint_markdown() -> str:
-    """Every joint rule."""
-    rows = [
-        (r.id, r.machine, r.leaves, r.enters, ", ".join(r.guard), consequence(r.fires), r.outcome, r.why, r.rests_on)
-        for r in joint_rules()
-    ]
-    return markdown_table(("id", "machine", "from", "to", "guard", "sets off", "outcome", "why", "rests on"), rows)
+def render_joint_markdown(journey: JointJourney | None = None) -> str:
+    """Every joint rule; with a journey, also how often it decided."""
+    rows = []
+    for r in joint_rules():
+        moved = (r.id, r.machine, r.leaves, r.enters, ", ".join(r.guard))
+        taken = () if journey is None else (str(journey.rules.get(r.id, 0)),)
+        rows.append((*moved, consequence(r.fires), r.outcome, r.why, r.rests_on, *taken))
+    head = ("id", "machine", "from", "to", "guard", "sets off", "outcome", "why", "rests on")
+    return markdown_table(head if journey is None else (*head, "taken"), rows)
 
 
 def render_protocol_markdown() -> str:

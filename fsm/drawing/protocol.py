@@ -14,13 +14,15 @@ from itertools import combinations
 
 from fsm.delivery import Phase
 from fsm.drawing.arrows import Arrow, label_of, signs
-from fsm.drawing.label import Ink, Label, Piece, clause, event, guard, row
+from fsm.drawing.journey import ProtocolJourney
+from fsm.drawing.label import TIMES, Ink, Label, Piece, clause, event, guard, row
 from fsm.drawing.picture import Edge, Node, Picture, Shape, node_name
 from fsm.job import JOB
 from fsm.protocol_steps import ProtocolFact, ProtocolStep, protocol_steps
 
 NAME = "delivery"
 READING = "event [guard] / rows of the job table; dotted: goes on as from there; a call made again is not drawn"
+PATH_READING = f"{READING}; {TIMES} is how often, a killed delivery as far as its last line"
 PHASES_DRAWN_MAX = 4
 """A rule of more phases than this is drawn once, from a node that stands for them."""
 _ANY = "any_phase"
@@ -65,8 +67,9 @@ def protocol_rules() -> tuple[ProtocolRule, ...]:
     return tuple(sorted(rules, key=lambda rule: order.index(rule.phases[0])))
 
 
-def protocol_picture(title: str) -> Picture:
-    """The protocol as a picture."""
+def protocol_picture(title: str, journey: ProtocolJourney | None = None) -> Picture:
+    """The protocol as a picture, with the path of deliveries if there is one."""
+    path = journey or ProtocolJourney()
     drawn: defaultdict[tuple[str, str], list[ProtocolRule]] = defaultdict(list)
     for rule in protocol_rules():
         for phase in rule.phases:
@@ -80,21 +83,60 @@ def protocol_picture(title: str) -> Picture:
             lines=(phase.value,),
             initial=phase is Phase.NEW,
             final=phase is Phase.ENDED,
+            visits=path.visits.get(phase.value, 0),
+            present=path.present.get(phase.value, 0),
         )
         for phase in Phase
     ]
     whole = Node(name=_ANY, lines=("any phase",), shape=Shape.ANY)
     order = [node.name for node in (*states, whole)]
     edges = [
-        Edge(source=source, dest=dest, label=label_of([_arrow(rule) for rule in dict.fromkeys(rules)], _FACTS))
+        Edge(
+            source=source,
+            dest=dest,
+            label=label_of([_arrow(rule, _phases_from(source, rule), path) for rule in dict.fromkeys(rules)], _FACTS),
+            taken=any(_times(rule, _phases_from(source, rule), path) for rule in rules),
+        )
         for (source, dest), rules in sorted(drawn.items(), key=lambda item: tuple(map(order.index, item[0])))
     ]
-    echoes: defaultdict[tuple[str, str], Label] = defaultdict(tuple)
+    echoes: defaultdict[tuple[str, str], list[Echo]] = defaultdict(list)
     for echo in ECHOES:
         assert echo.holds()
-        echoes[node_name(echo.phase.value), node_name(echo.like.value)] += echo.label
-    dotted = [Edge(source=source, dest=dest, label=label, dotted=True) for (source, dest), label in echoes.items()]
-    return Picture(name=NAME, title=title, reading=READING, nodes=(*states, whole), edges=(*edges, *dotted))
+        echoes[node_name(echo.phase.value), node_name(echo.like.value)].append(echo)
+    dotted = [
+        Edge(
+            source=source,
+            dest=dest,
+            label=tuple(clause for echo in alike for clause in echo.label),
+            dotted=True,
+            taken=any(echo.is_in(path) for echo in alike),
+        )
+        for (source, dest), alike in echoes.items()
+    ]
+    return Picture(
+        name=NAME,
+        title=title,
+        reading=READING if journey is None else PATH_READING,
+        nodes=(*states, whole),
+        edges=(*edges, *dotted),
+        is_path=journey is not None,
+    )
+
+
+def _phases_from(source: str, rule: ProtocolRule) -> tuple[Phase, ...]:
+    """The phases of a rule that an edge from this node stands for."""
+    return rule.phases if source == _ANY else tuple(phase for phase in rule.phases if node_name(phase.value) == source)
+
+
+def _times(rule: ProtocolRule, phases: Collection[Phase], path: ProtocolJourney) -> int:
+    """How often a path went by what a rule tells, as far as its phase, its event, its end and its row tell."""
+    return sum(
+        times
+        for (phase, event, after, row), times in path.steps.items()
+        if phase in phases
+        and (event, after) == (rule.event, rule.after or phase)
+        and rule.rows == ((row,) if row else ())
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +164,17 @@ class Echo:
         kinds = " or ".join(fact for fact in ProtocolFact if fact in self.kinds)
         as_if = (*(Piece(word, Ink.OUTCOME) for word in ("as", "if")), Piece(self.like_event, Ink.EVENT))
         return (clause([event(self.event), guard([kinds] if kinds else [])], [as_if]),)
+
+    def is_in(self, path: ProtocolJourney) -> bool:
+        """Whether a path has a step that ends so; what was found is not noted, so only if no other step ends so."""
+        ends: dict[bool, set[tuple[str, str]]] = {True: set(), False: set()}
+        for step in protocol_steps():
+            if (step.phase, step.event) == (self.phase, self.event):
+                ends[not self.kinds or bool(self.kinds & step.facts)].add((step.after.value, "".join(step.rows)))
+        return any(
+            (phase, event) == (self.phase, self.event) and (after, row) in ends[True] - ends[False]
+            for phase, event, after, row in path.steps
+        )
 
     def holds(self) -> bool:
         """Whether the code agrees.
@@ -157,8 +210,9 @@ ECHOES = (
 )
 
 
-def _arrow(rule: ProtocolRule) -> Arrow:
-    rows = tuple(row(row_id, JOB.row(row_id).outcome) for row_id in rule.rows)
+def _arrow(rule: ProtocolRule, phases: Collection[Phase], path: ProtocolJourney) -> Arrow:
+    times = _times(rule, phases, path)
+    rows = tuple(row(row_id, JOB.row(row_id).outcome, times=times) for row_id in rule.rows)
     return Arrow(event=rule.event, signs=signs(rule.when, rule.unless), rows=rows)
 
 

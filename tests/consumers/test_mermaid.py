@@ -15,13 +15,15 @@ from fsm.drawing.picture import Picture
 from fsm.spot_vm import SPOT_VM
 from fsm.table import Verdict
 from tests.consumers.node import answers
-from tests.fsm.test_drawing_machine import JOURNEY
+from tests.fsm.test_drawing_journey import PATHS, path_lines
+from tests.fsm.test_drawing_machine import ON_PATH
 
 pytestmark = pytest.mark.node
 
 PICTURES: dict[str, Picture] = {
     **{machine.value: drawing_of(machine).picture for machine in Machine},
-    "a path": drawing_with_path(Machine.APPLICATION, JOURNEY).picture,
+    "a path": ON_PATH,
+    **{f"path of {machine}": drawing_with_path(machine, path_lines()).picture for machine in PATHS},
     "every verdict": picture_of(SPOT_VM, "All rows", verdicts=tuple(Verdict)),
 }
 BROKEN = "stateDiagram-v2\n    A --> : nowhere -->"

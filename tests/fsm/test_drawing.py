@@ -22,10 +22,10 @@ from fsm.drawing import (
     readme_blocks,
     refreshed,
 )
-from fsm.drawing.journey import Journey
 from fsm.drawing.mermaid import render_mermaid
 from fsm.errors import ConfigurationError
 from fsm.promises import Promise
+from tests.fsm.test_drawing_journey import line
 
 ROOT = Path(drawing.__file__).parents[2]
 
@@ -64,20 +64,13 @@ def test_pictures_are_not_text(form: Format) -> None:
         drawing_of(Machine.JOB).text(form)
 
 
-@pytest.mark.parametrize("machine", [Machine.JOINT, Machine.DELIVERY])
-def test_only_a_table_has_a_path(machine: Machine) -> None:
-    """A journal has rows of tables; the joint rules and the protocol have none of their own."""
-    with pytest.raises(ConfigurationError, match=rf"--journal: {machine} has no path of its own\. .*application"):
-        drawing_with_path(machine, Journey())
-
-
 @pytest.mark.parametrize(("state", "row"), [("Offline", "A99"), ("Drained", "A1"), ("Nowhere", "A1")])
 def test_a_path_of_another_table_is_a_mistake(state: str, row: str) -> None:
     """A row that this table does not take in this state was written by another version, and nothing is drawn."""
     with pytest.raises(
         ConfigurationError, match=f"no row '{row}' is taken in state '{state}' of the table application"
     ):
-        drawing_with_path(Machine.APPLICATION, Journey(rows={(state, row): 1}))
+        drawing_with_path(Machine.APPLICATION, [line(row, state, "Recovering")])
 
 
 def test_drawings_are_the_same_bytes_under_every_hash_seed() -> None:
@@ -98,8 +91,7 @@ def test_drawings_are_the_same_bytes_under_every_hash_seed() -> None:
 
 def test_a_path_of_the_table_is_drawn_into_it() -> None:
     """The picture has the same states, and tells which of them the path came by."""
-    journey = Journey(rows={("Offline", "A1"): 1}, visits={"Offline": 1, "Recovering": 1}, present={"Recovering": 1})
-    made = drawing_with_path(Machine.APPLICATION, journey)
+    made = drawing_with_path(Machine.APPLICATION, [line("A1", "Offline", "Recovering")])
     assert [node.name for node in made.picture.nodes] == [
         node.name for node in drawing_of(Machine.APPLICATION).picture.nodes
     ]

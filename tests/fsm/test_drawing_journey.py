@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 
-from fsm.drawing import Journey, journey_of
+import pytest
+
+from fsm.delivery import Phase
+from fsm.drawing import Journey, Machine, drawing_with_path, journey_of
+from fsm.drawing.journey import joint_journey_of, protocol_journey_of
+from fsm.errors import ConfigurationError
 from fsm.journal import Line
+from simulator.journal import journal_lines
+from tests.fsm.test_replay import eventful_world
+from tests.journal_checks import lines_in
+
+PATHS = (Machine.APPLICATION, Machine.JOB, Machine.JOINT, Machine.DELIVERY)
+"""What a worker's journal has a path of."""
+
+
+@cache
+def path_lines() -> Sequence[Line]:
+    """The journal of three worker processes."""
+    return lines_in(journal_lines(eventful_world().entries))
 
 
 def line(
@@ -55,3 +74,54 @@ def test_of_one_job_the_newest_delivery_is_present() -> None:
 def test_a_journal_without_the_machine_has_no_path() -> None:
     """Nothing is counted and nobody is anywhere."""
     assert journey_of("spot_vm", LINES) == Journey()
+
+
+def test_the_joint_rules_path_is_what_the_lines_say() -> None:
+    """Rules are counted by the lines that name them, and of a job's begin by the only rule there is."""
+    lines = path_lines()
+    path = joint_journey_of(lines)
+    begun = sum(
+        line.machine == "job" and (line.text("from"), line.text("to")) == ("Received", "Running") for line in lines
+    )
+    assert path.rules["C12"] == begun > 12
+    assert path.rules["C13"] + path.rules["C14"] == sum(line.kind == "settled" for line in lines)
+    assert path.rules["C4"] == sum(line.row in ("A20", "A21") and line.text("from") == "Processing" for line in lines)
+    picture = drawing_with_path(Machine.JOINT, lines).picture
+    assert picture.is_path
+    assert {edge.taken for edge in picture.edges} == {True, False}
+    assert not any(node.present for node in picture.nodes)
+
+
+def test_the_protocols_path_is_whole() -> None:
+    """Every delivery of an uncut journal goes from `new` step by step; a killed process's stay where they were."""
+    lines = path_lines()
+    path = protocol_journey_of(lines)
+    deliveries = {(line.source, line.job, line.epoch) for line in lines if line.text("steps")}
+    settled = sum(line.kind == "settled" for line in lines)
+    assert path.visits[Phase.NEW] == len(deliveries) == sum(path.present.values())
+    assert path.present[Phase.ENDED] == settled
+    assert len(deliveries) - settled == path.present[Phase.RUNNING] == 8
+    for phase in Phase:
+        came = sum(times for (before, _, after, _), times in path.steps.items() if after == phase != before)
+        went = sum(times for (before, _, after, _), times in path.steps.items() if before == phase != after)
+        assert came + (path.visits[phase] if phase is Phase.NEW else 0) == path.visits[phase]
+        assert path.visits[phase] - went == path.present.get(phase, 0)
+
+
+def test_of_one_job_the_protocol_shows_one_delivery_after_another() -> None:
+    """With a job's id its deliveries alone are drawn, and where the newest one is."""
+    lines = path_lines()
+    job = next(line.job for line in lines if line.row == "J7")
+    picture = drawing_with_path(Machine.DELIVERY, lines, job=job).picture
+    assert [(node.lines, node.present) for node in picture.nodes if node.present] == [(("ended",), 1)]
+    assert any(edge.taken for edge in picture.edges if edge.source == "reading_the_record")
+
+
+def test_a_path_that_no_line_tells_is_a_mistake() -> None:
+    """A journal of another format, or of another job, has no steps to draw."""
+    with pytest.raises(ConfigurationError, match="--journal: it has no line of a joint rule"):
+        drawing_with_path(Machine.JOINT, LINES[:4])
+    with pytest.raises(ConfigurationError, match="--journal: it has no line of a delivery's steps"):
+        drawing_with_path(Machine.DELIVERY, LINES)
+    with pytest.raises(ConfigurationError, match="--job: 'x' is not in the journal"):
+        drawing_with_path(Machine.DELIVERY, path_lines(), job="x")

@@ -256,8 +256,8 @@ def test_a_path_is_drawn_in_every_format_that_can_show_it(journal: Path, inside:
     ("options", "said"),
     [
         (("--job", "m2"), "--job: 'm2' is not in the journal"),
-        (("spot_vm",), "--journal: it has no row of spot_vm"),
-        (("joint",), "--journal: joint has no path of its own"),
+        (("spot_vm",), "--journal: it has no line of the machine spot_vm"),
+        (("delivery",), "--journal: it has no line of a delivery's steps"),
     ],
 )
 def test_a_path_that_is_not_there_is_a_mistake(

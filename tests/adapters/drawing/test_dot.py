@@ -12,11 +12,13 @@ from fsm.drawing import Machine, drawing_of, drawing_with_path
 from fsm.drawing.dot import render_dot
 from fsm.drawing.label import LINE_CHARACTERS, text_of, wrapped
 from fsm.drawing.picture import Picture
-from tests.fsm.test_drawing_machine import JOURNEY
+from tests.fsm.test_drawing_journey import PATHS, path_lines
+from tests.fsm.test_drawing_machine import ON_PATH
 
 PICTURES = {
     **{machine.value: drawing_of(machine).picture for machine in Machine},
-    "path": drawing_with_path(Machine.APPLICATION, JOURNEY).picture,
+    "path": ON_PATH,
+    **{f"path of {machine}": drawing_with_path(machine, path_lines()).picture for machine in PATHS},
 }
 
 

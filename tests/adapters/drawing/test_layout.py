@@ -11,11 +11,13 @@ from adapters.drawing.layout import TEXT_PX, WIDTH_PX, Box, Curve, Layout, Point
 from fsm.drawing import Machine, drawing_of, drawing_with_path
 from fsm.drawing.label import text_of
 from fsm.drawing.picture import Picture
-from tests.fsm.test_drawing_machine import JOURNEY, said
+from tests.fsm.test_drawing_journey import PATHS, path_lines
+from tests.fsm.test_drawing_machine import ON_PATH, said
 
 PICTURES = {
     **{machine.value: drawing_of(machine).picture for machine in Machine},
-    "path": drawing_with_path(Machine.APPLICATION, JOURNEY).picture,
+    "path": ON_PATH,
+    **{f"path of {machine}": drawing_with_path(machine, path_lines()).picture for machine in PATHS},
 }
 READABLE_PX = 12.0
 """The least size of text, once the picture is 1,200 px wide."""

@@ -10,8 +10,8 @@ import pytest
 
 from adapters.drawing.colours import COLOURS, Colours, Theme, style
 from adapters.drawing.svg import render_svg
-from fsm.drawing import Machine, drawing_of, drawing_with_path
-from tests.fsm.test_drawing_machine import JOURNEY, said
+from fsm.drawing import Machine, drawing_of
+from tests.fsm.test_drawing_machine import ON_PATH, said
 
 SVG = "{http://www.w3.org/2000/svg}"
 DRAWN = {machine: render_svg(drawing_of(machine).picture) for machine in Machine}
@@ -67,7 +67,7 @@ def test_what_xml_would_read_is_escaped() -> None:
 
 def test_a_path_stands_out() -> None:
     """What a path passed is marked, where it is now is marked otherwise, and the rest steps back."""
-    picture = drawing_with_path(Machine.APPLICATION, JOURNEY).picture
+    picture = ON_PATH
     root = ET.fromstring(render_svg(picture))
     kinds = [element.attrib.get("class", "") for element in root.iter()]
     assert sum(kind == "node state went" for kind in kinds) == 1
