@@ -184,6 +184,8 @@ class AzureVmControl(VmControl):
         except AzureError as exc:
             text = " ".join(str(exc).split()) or type(exc).__name__
             raise ReplyLostError(f"{what}: Azure Resource Manager does not answer: {text:.300}") from exc
+        except (TypeError, KeyError, AttributeError, ValueError) as exc:  # of the SDK's, on a reply of another shape
+            raise BadReplyError(f"{what}: the reply cannot be read ({type(exc).__name__}: {exc})") from exc
 
     def _refuse(self, error: HttpResponseError, what: str) -> NoReturn:
         """Raise what the refusal means."""
@@ -198,7 +200,7 @@ class AzureVmControl(VmControl):
         if error.status_code == 404 and fault.code in _ABSENT:
             raise MissingError(f"{what}: there is no VM {self._name} in {self._group}") from error
         if not fault.code and error.status_code is not None and error.status_code < 300:
-            raise BadReplyError(f"{what}: the operation failed, and Azure does not say why") from error
+            raise BadReplyError(f"{what}: the reply cannot be read, or does not say what failed") from error
         raise meaning(error.status_code, fault) from error
 
 

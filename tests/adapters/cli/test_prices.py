@@ -190,6 +190,16 @@ def test_what_management_refuses_is_a_note_and_prices_are_still_true(
     assert f"the Spot quota in {EAST} is not known: {said}" in ended.err
 
 
+@pytest.mark.parametrize("path", ["/Microsoft.ResourceGraph", "/usages", "/subscriptions"])
+@pytest.mark.parametrize("body", ["", "{", "[]", "{}", '{"data": 3, "value": {}}'])
+def test_a_reply_of_another_shape_is_a_note(prices: Ask, cloud: Cloud, path: str, body: str) -> None:
+    """What management answers amiss is not known, and the price list's prices are told all the same."""
+    cloud.refusals = [Refusal(status=200, body=body, path=path)]
+    ended = prices(D4, "--region", EAST, "--json")
+    assert quotes(ended)[0]["spot_usd_per_h"] == "0.0346"
+    assert "not known" in ended.err
+
+
 def test_of_several_subscriptions_one_has_to_be_named(prices: Ask, cloud: Cloud) -> None:
     """Which subscription is meant is never guessed, and those there are are named."""
     other = SUBSCRIPTION[:-1] + "2"

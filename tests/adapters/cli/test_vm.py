@@ -351,6 +351,20 @@ def test_terms_that_cannot_be_are_no_terms(vm: Ask, compute: Compute) -> None:
         assert ended.error_line.startswith("Azure tells terms that cannot be")
 
 
+@pytest.mark.parametrize("path", ["/virtualMachines/vm-spot", "/operations/"])
+@pytest.mark.parametrize(
+    "body", ["", "{", "[]", "3", "{}", '{"properties": 3}', '{"status": 3}', '{"status": "Failed"}']
+)
+def test_a_reply_of_another_shape_is_no_answer(vm: Ask, cloud: Cloud, path: str, body: str) -> None:
+    """Whatever is torn or wrong, of the VM or of an operation, is one line, and never taken for success."""
+    cloud.refusals = [Refusal(status=200, body=body, path=path)]
+    ended = vm("start", "--timeout", "2s")
+    assert ended.code in (1, 2), ended
+    lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert ended.out == ""
+
+
 # -- what is shown -----------------------------------------------------------------------------------------------------
 
 
