@@ -34,7 +34,7 @@ class Journey:
 def journey_of(machine: str, lines: Iterable[Line], *, job: str | None = None) -> Journey:
     """The path of a table's machines through journals, whose lines are in order within a process.
 
-    Every process is an application of its own, and every delivery a job machine of its own.
+    Every process is an application of its own, every delivery a job machine, and every VM of a simulated platform one.
 
     Args:
         machine: the table's name.
@@ -47,7 +47,7 @@ def journey_of(machine: str, lines: Iterable[Line], *, job: str | None = None) -
     for line in lines:
         if line.machine == machine and (job is None or line.job == job):
             before, after = line.text("from"), line.text("to")
-            one = (line.source, line.job, line.epoch)
+            one = (line.source, line.job or line.text("vm"), line.epoch)
             if one not in stands:
                 visits[before] += 1
             if before != after:

@@ -71,6 +71,15 @@ def test_of_one_job_the_newest_delivery_is_present() -> None:
     assert journey.present == {"Running": 1}
 
 
+def test_every_vm_of_a_platform_is_a_machine_of_its_own() -> None:
+    """A simulated platform writes for all of its VMs, and each stands where its own last row left it."""
+    deployed = [line("D1", "NotDeployed", "Running", source="platform", machine="spot_vm", vm=vm) for vm in "abc"]
+    evicted = line("E2", "Running", "Stopped", source="platform", machine="spot_vm", vm="b")
+    journey = journey_of("spot_vm", [*deployed, evicted])
+    assert journey.visits == {"NotDeployed": 3, "Running": 3, "Stopped": 1}
+    assert journey.present == {"Running": 2, "Stopped": 1}
+
+
 def test_a_journal_without_the_machine_has_no_path() -> None:
     """Nothing is counted and nobody is anywhere."""
     assert journey_of("spot_vm", LINES) == Journey()
