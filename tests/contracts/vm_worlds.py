@@ -137,6 +137,7 @@ async def _simulated_world(policy: Policy) -> AsyncIterator[VmWorld]:
         operator=OperatorPlan(action=Action.NOTHING),
         workload=WorkloadPlan(jobs=1),
     )
+    assert asyncio.get_running_loop().time() < 60.0, "the market's timetable is in virtual time: no fixture has it"
     stage = Stage(scenario, 0, lambda world: Workload(scenario.workload, world), over=lambda: None)
     stage.show()
     stage.platform.open()
