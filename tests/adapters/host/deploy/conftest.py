@@ -46,6 +46,16 @@ async def handle(job):
 """
 
 
+PLAIN = """
+import os, pathlib, time
+
+def handle(job):
+    if job.text == "1":
+        return os.getpid()
+    held = b"x" * (int(job.text) * 2**20)
+    time.sleep(60)
+    return len(held)
+"""
 COMMAND = """#!/bin/sh
 printf '%s\\0' "$@" > "$STATE_DIRECTORY/words"
 """
@@ -63,6 +73,10 @@ class Packer:
         """The archive of a version that does jobs by the handler."""
         files = {"spotfsm.toml": SETTINGS, "jobs.py": JOBS.format(version=version)}
         return self._package(files, version, *options)
+
+    def plain(self, version: str) -> Path:
+        """The archive of a version that does jobs in processes of their own, which may hold 128 MiB."""
+        return self._package({"spotfsm.toml": f'{SETTINGS}job_memory = "128M"\n', "jobs.py": PLAIN}, version)
 
     def command(self, version: str, *words: str) -> Path:
         """The archive of a version that does jobs by the command."""

@@ -253,3 +253,34 @@ def test_a_command_does_jobs_with_its_words_as_they_were_given(vm: Vm, packed: P
     vm.enqueue(1)
     machine.wait_until(lambda: vm.completed() == 1, why="the job is not done")
     assert (machine.root / "var/lib/private/spotfsm/words").read_text().split("\0")[:-1] == words
+
+
+def test_a_job_that_holds_too_much_memory_fails_alone(vm: Vm, packed: Packer) -> None:
+    """The sandbox hides neither the jobs' processes from the worker nor what they occupy; others go on beside it."""
+    machine = vm.machine
+    vm.act("update", vm.deliver(packed.plain("4.0.0"), "4.0.0"))
+    before = vm.pid()
+    vm.enqueue(512)
+    machine.wait_until(lambda: "of memory, over --job-memory" in vm.journal(), why="nobody looks at memory")
+    vm.enqueue(1, count=3)
+    machine.wait_until(lambda: vm.completed() == 3, why="other jobs are not done")
+    assert vm.pid() == before
+
+
+def test_a_killed_worker_leaves_no_process_of_a_job_behind(vm: Vm, packed: Packer) -> None:
+    """What a job runs in ends with the worker, before the next one starts."""
+    machine = vm.machine
+    vm.act("update", vm.deliver(packed.plain("4.0.0"), "4.0.0"))
+    vm.enqueue(64)
+    machine.wait_until(lambda: len(processes(vm)) > 2, why="no process of a job runs")
+    old = processes(vm)
+    machine.run("systemctl", "kill", "--kill-who=main", "--signal=KILL", UNIT)
+    machine.wait_until(lambda: vm.pid() not in {0, *old}, why="no worker runs")
+    assert not old & processes(vm)
+
+
+def processes(vm: Vm) -> set[int]:
+    """All that the unit runs."""
+    files = f"/sys/fs/cgroup/{{systemd,.}}{vm.machine.show(UNIT, 'ControlGroup')}/cgroup.procs"
+    found = vm.machine.run("/bin/bash", "-c", f"cat {files}", check=False).stdout
+    return {int(line) for line in found.split()}
