@@ -516,6 +516,8 @@ class Platform(Observer):
         """The VM stands still: its worker does nothing, and the world goes on."""
         if announced:
             await self._show(machine.name, "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
+            if self._calm:
+                return
         process = machine.worker
         if process is None or process.life.frozen:
             return

@@ -301,6 +301,11 @@ class SpotWorld:
         """Where each VM stands in its table."""
         return [machine.state for machine in self._platform.machines]
 
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was broken: whatever moves this world raises it."""
+        return bool(self._stage.case.violations)
+
     # -- its end ------------------------------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:

@@ -263,6 +263,17 @@ def test_a_withdrawn_notice_and_a_freeze_and_signals_break_nothing() -> None:
         assert (job.counts.deaths, job.counts.stops, job.evictions) == (1, 1, 0)
 
 
+def test_a_freeze_that_was_announced_does_not_come_in_a_calm_world() -> None:
+    """Calm means calm: a VM whose freeze is still to come goes on, and its worker stops when it is told to."""
+    with SpotWorld(Book().render) as world:
+        world.put()
+        world.freeze(lasts_s=600.0, notice_s=5.0)
+        world.calm()
+        world.run()
+        world.advance(10.0)
+        assert "platform: freeze" not in str(world.history)
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     """Whatever is drawn comes from the seed alone."""
 
