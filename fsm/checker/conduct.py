@@ -62,7 +62,7 @@ def judge_step(
         idle = step == Step(delivery=before)
         return () if idle else (Breach(Promise.PROGRESS_NEVER_BACK, "the delivery has ended, and goes on"),)
     return (
-        *_of_the_drain(before, step, draining=draining),
+        *_of_the_drain(before, event, step, draining=draining),
         *_of_the_lease(before, event, step),
         *_of_the_call(before, event, step),
         *_of_the_rows(before, event, step),
@@ -72,12 +72,17 @@ def judge_step(
     )
 
 
-def _of_the_drain(before: Delivery, step: Step, *, draining: bool) -> Iterator[Breach]:
-    """In a drain nothing is claimed, and only in a drain is a job handed back unbegun."""
-    if draining and before.state is JobState.RECEIVED and isinstance(step.call, WriteRecord):
-        known = before.goal is not None and step.call.record == before.goal.draft
-        if step.call.record.status is Status.OPEN and not known:
-            yield Breach(Promise.NO_WORK_AFTER_NOTICE, "a job is claimed in a drain")
+def _of_the_drain(before: Delivery, event: Event, step: Step, *, draining: bool) -> Iterator[Breach]:
+    """In a drain nothing is claimed, and only in a drain is a job handed back unbegun, its claim closed."""
+    record, unbegun = step.delivery.record, before.state is JobState.RECEIVED
+    claimed = record is not None and record.owner == before.owner and record.status is Status.OPEN
+    if claimed and unbegun and step.delivery.state is JobState.RELEASED and not isinstance(event, TimeUp):
+        yield Breach(Promise.EVICTION_IS_NOT_FAILURE, "a job is handed back unbegun, and its claim is left open")
+    written = step.call.record if isinstance(step.call, WriteRecord) else None
+    claims = written is not None and written.status is Status.OPEN
+    again = before.goal is not None and written == before.goal.draft
+    if draining and unbegun and claims and not again:
+        yield Breach(Promise.NO_WORK_AFTER_NOTICE, "a job is claimed in a drain")
     if not draining and any(JobFact.DRAINING in taken.facts for taken in step.taken):
         yield Breach(Promise.ALWAYS_COMES_BACK, "a job is handed back unbegun, and nobody drains")
 

@@ -25,7 +25,7 @@ from fsm.checker.scene import (
     Slot,
 )
 from fsm.delivery import Delivery, Phase, Release, Taken
-from fsm.job import ENDED, JobState, JobTrigger
+from fsm.job import ENDED, JobFact, JobState, JobTrigger
 from fsm.promises import Promise
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Record, Status
 
@@ -155,6 +155,8 @@ class Judge:
                 breaches.append(
                     Breach(Promise.NOTHING_LOST, "a message that cannot be a job is begun, and not put aside")
                 )
+            if not self._stored and not self._rejected:
+                breaches += _budgeted(one, after, delivery.epoch)
             if not self._proved(one, after, delivery, scene, out_of_time=out_of_time):
                 what = f"row {one.row.id} ({one.row.outcome}) is taken before it is true"
                 breaches.append(Breach(Promise.NOTHING_LOST, what))
@@ -195,6 +197,18 @@ class Judge:
         if call.pause_s > 0 and taken and not failed:
             return (Breach(Promise.RELEASED_AT_ONCE, "an interrupted job is released with a pause"),)
         return ()
+
+
+def _budgeted(taken: Taken, after: JobState, epoch: int) -> list[Breach]:
+    """Without a store the dequeue count is the budget: is it spent when it is said to be, and not before?"""
+    spent_at = {JobTrigger.BEGIN: DEATHS_MAX + 1, JobTrigger.FAIL: FAILURES_MAX}.get(taken.trigger)
+    if spent_at is None:
+        return []
+    if after is JobState.POISONED and epoch < spent_at:
+        return [Breach(Promise.NOTHING_LOST, f"poisoned at delivery {epoch}, and its budget is not spent")]
+    if after in (JobState.RUNNING, JobState.RELEASED) and epoch >= spent_at and JobFact.DRAINING not in taken.facts:
+        return [Breach(Promise.NOTHING_LOST, f"the budget is spent at delivery {epoch}, and the job is not poisoned")]
+    return []
 
 
 def progress_of(progress: str | None) -> int:

@@ -16,7 +16,7 @@ from fsm.application import APPLICATION, AppState
 from fsm.checker.joint import AppTable, JobTable, Machines, VmTable
 from fsm.checker.joint_search import JointSearch, explore_joint
 from fsm.checker.report import Check, Finding
-from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, REJECTED, STORELESS
+from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, REJECTED, STORELESS, WEARING
 from fsm.checker.search import Search
 from fsm.checker.stepper import Protocol
 from fsm.checker.tables import check_spot_vm, check_table
@@ -27,7 +27,7 @@ from fsm.job import JOB
 from fsm.spot_vm import PAY_AS_YOU_GO, SPOT_VM, Offer, Terms, VmFact, VmRow, VmState, VmTrigger, vm_facts
 from fsm.table import FactT, Row, StateT, Table, TriggerT, Verdict
 
-SCENARIOS = (REJECTED, STORELESS, HOPELESS, FRESH, FAILING, KILLING)
+SCENARIOS = (REJECTED, STORELESS, HOPELESS, WEARING, FRESH, FAILING, KILLING)
 """Where a wrong job table must show, cheapest first."""
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fsm.checker.report import Check, Finding
 from fsm.checker.sabotage import NOT_EXPLORED, SABOTAGES, Sabotage
-from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, PRUNED, REJECTED, STORELESS, Scenario
+from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, PRUNED, REJECTED, STORELESS, WEARING, Scenario
 from fsm.checker.search import Outcome, Search, Trouble
 from fsm.checker.world import World
 
@@ -18,6 +18,7 @@ QUICK = (
     REJECTED,
     replace(STORELESS, faults=3),
     HOPELESS,
+    WEARING,
     replace(PRUNED, faults=1),
 )
 """A few seconds: two workers and one message."""

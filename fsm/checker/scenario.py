@@ -79,4 +79,5 @@ KILLING = Scenario(
 REJECTED = Scenario(name="a message that cannot be a job", rejected="undecodable")
 STORELESS = Scenario(name="a message without a job store", stored=False)
 HOPELESS = Scenario(name="a message received too often, without a job store", stored=False, epoch=FAILURES_MAX - 2)
+WEARING = Scenario(name="a message on its last delivery, without a job store", stored=False, epoch=DEATHS_MAX - 1)
 PRUNED = Scenario(name="a record that is pruned", prunes=True, twins=False)

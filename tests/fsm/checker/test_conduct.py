@@ -70,6 +70,10 @@ def leading_to(before: Delivery, event: Event, phase: Phase, call: Call | None =
 
 RETURNED, V1, V2 = Returned(result="1"), Written(version="v1"), Written(version="v2")
 FAR = Found(record=earlier_record(), version="v1")
+CLAIMED = honest(READING, FAR, False).delivery
+HANDED_BACK = replace(
+    honest(READING, FAR, True), delivery=replace(honest(READING, FAR, True).delivery, record=LATER.own)
+)
 RACING = replace(DELETING, renewing=True)
 NOBODY = Found(record=None, version=None)
 
@@ -105,6 +109,7 @@ WRONG: list[tuple[str, Delivery, Event, Step]] = [
     ("checkpoint is saved", SAVING, V1, leading_to(SAVING, NoReply(), Phase.RUNNING)),
     ("nothing has ended it", DONE, NoReply(), Step(delivery=replace(DONE, phase=Phase.ENDED))),
     ("its job is Running", DONE, NoReply(), Step(delivery=replace(DONE, phase=Phase.ENDED))),
+    ("its claim is left open", CLAIMED, V2, HANDED_BACK),
     ("has ended, and goes on", replace(DONE, phase=Phase.ENDED), V1, Step(delivery=DONE)),
 ]  # fmt: skip
 

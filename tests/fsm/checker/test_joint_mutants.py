@@ -10,7 +10,7 @@ from fsm.checker.joint_mutants import REASONS, check_joint_mutants
 from fsm.checker.joint_mutants import joint_mutants as mutants
 from fsm.checker.joint_search import JointSearch
 
-SHARDS = 6
+SHARDS = 16
 """One in so many is looked at here; all of them by `spotfsm verify --deep`."""
 
 
@@ -18,9 +18,9 @@ def test_mutants_of_the_joint_rules_are_noticed_or_are_the_same_machine() -> Non
     """A rule removed, another consequence, another move, another guard: refused, noticed, or proven the same."""
     check = check_joint_mutants(shard=1, shards=SHARDS)
     assert check.findings == ()
-    assert check.counts["mutants"] > 60
-    assert check.counts["killed"] > 15
-    assert check.counts["refused when built"] > 10
+    assert check.counts["mutants"] > 20
+    assert check.counts["killed"] > 3
+    assert check.counts["refused when built"] > 3
 
 
 def test_every_rule_is_changed_in_every_way() -> None:
