@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fsm.application import APPLICATION, AppState
-from fsm.job import ENDED, JOB, JobState, JobTrigger
+from fsm.job import ENDED, JOB, JobState
 from fsm.journal import UNREADABLE, Line
 from fsm.journal_kinds import Kind, flaw_in
 from fsm.notices import Severity
@@ -39,7 +39,6 @@ DRAIN_S_MIN = 1.0
 """However late a notice is, a worker may use this long."""
 LATE_S_MAX = 0.5
 """What the clock of the journal may add to a deadline."""
-_PROGRESS_CUT = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,21 +241,24 @@ def no_effect_twice(lines: Sequence[Line]) -> Iterator[Accusation]:
 
 
 def progress_never_back(lines: Sequence[Line]) -> Iterator[Accusation]:
-    """Deliveries that begin with progress which an earlier line shows to have been overtaken."""
+    """Deliveries that begin with less than what an earlier line shows to be saved.
+
+    What a handler saves is its own affair, and it may well begin anew and save what it had saved before. And a delivery
+    whose end is not in the lines may have saved more than they tell: only that nothing is left can be held against its
+    successor then.
+    """
     for own in _by_job(lines).values():
-        history: list[str] = []
+        saved, released = "", 0
         for line in own:
             progress = line.text("progress")
-            if len(progress) >= _PROGRESS_CUT or not (
-                line.row in BEGINS or line.text("trigger") == JobTrigger.CHECKPOINT
-            ):
-                continue
-            if not progress and history and line.row == "J7":
-                yield line, f"job {line.job} begins without progress, after {history[-1]} was saved"
-            elif progress in history and progress != history[-1]:
-                yield line, f"job {line.job} is back at {progress}, after {history[-1]} was saved"
-            elif progress and progress not in history[-1:]:
-                history.append(progress)
+            if line.row == "J7" and saved and not progress:
+                yield line, f"job {line.job} begins without progress, after {saved} was saved"
+            elif line.row == "J7" and progress != saved and released == line.epoch - 1 > 0:
+                yield line, f"job {line.job} begins at {progress or 'nothing'}, and {saved or 'nothing'} was saved"
+            if progress:
+                saved = progress
+            if line.text("to") == JobState.RELEASED and "time up" not in line.text("steps"):
+                released = line.epoch
 
 
 def eviction_is_not_failure(lines: Sequence[Line]) -> Iterator[Accusation]:

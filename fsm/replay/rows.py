@@ -59,7 +59,7 @@ class _Reading:
         """Begin anew: at a process's first line everything is known, behind a gap nothing is."""
         self._whole = whole
         self._counts = whole
-        self._received = self._settled = 0
+        self._received = self._settled = self._asked_for = 0
         self._asked = self._asked_in_processing = False
         self._deliveries: set[tuple[str, int]] = set()
         self._ended: set[tuple[str, int]] = set()
@@ -94,10 +94,14 @@ class _Reading:
                 self._counts = self._counts and line.fields.get("format") == FORMAT
             case Kind.RECEIVE:
                 self._asked = True
+                self._asked_for = int(line.text("asked"))
                 in_processing = self._states.get((APPLICATION.name, "", 0)) == AppState.PROCESSING
                 self._asked_in_processing = self._asked_in_processing or in_processing
             case Kind.RECEIVED:
+                if self._whole and int(line.text("count")) > self._asked_for:
+                    yield f"{line.text('count')} messages are received, and {self._asked_for} were asked for"
                 self._received += int(line.text("count"))
+                self._asked_for = 0
             case Kind.NOTICE | Kind.NOTICE_GONE | Kind.STOP | Kind.ACKNOWLEDGED:
                 yield from self._signal(line)
             case Kind.STILL_HERE:

@@ -330,6 +330,26 @@ def test_tampering_is_named(journal: Sequence[Line], name: str) -> None:
     assert promise in {fault.promise for fault in faults if fault.line is lines[at]}
 
 
+def test_a_handler_may_begin_anew_and_save_less() -> None:
+    """A handler that ignores its progress saves what it had saved before: that is its own affair, and no fault."""
+
+    async def handler(job: Job) -> Json:
+        await job.checkpoint(1)
+        await job.checkpoint(2)
+        assert job.attempt > 3, "not yet"
+        return None
+
+    async def main() -> World:
+        world = World()
+        world.enqueue(3)
+        await world.start(handler, settings=ENDING).finish()
+        return world
+
+    lines = _lines(virtually(main))
+    assert [line.text("progress") for line in lines if line.row == "J7"].count("2") == 9
+    assert replay(lines).faults == ()
+
+
 def test_an_eviction_is_told_as_a_timeline(journal: Sequence[Line]) -> None:
     """A post-mortem tells the notice, the drain, what was settled, the way back, and what was left of the notice."""
     told = post_mortems(journal)

@@ -235,6 +235,8 @@ TAMPERINGS: dict[str, tuple[Wanted, dict[str, JsonScalar], Promise]] = {
     "a result that was never written": (row("J21"), {"steps": "returned: deleting"}, Promise.ROW_BY_ROW),
     "a notice that never stood vanishes": (kind(Kind.NOTICE_GONE), {"event_id": "e7"}, Promise.ROW_BY_ROW),
     "an origin that the row does not say": (kind(Kind.ORIGIN), {"origin": "recreated"}, Promise.ROW_BY_ROW),
+    "more received than were asked for": (kind(Kind.RECEIVED), {"count": 33}, Promise.ROW_BY_ROW),
+    "a failure budget that was not spent": (row("J26"), {"failures": 2}, Promise.EVICTION_IS_NOT_FAILURE),
     "a drain without a cause": (row("A26"), {"row": "A27", "facts": "stop requested"}, Promise.ROW_BY_ROW),
     "a delivery of another epoch is shown again": (kind(Kind.RELEASED), {"epoch": 9}, Promise.ROW_BY_ROW),
 }
