@@ -202,6 +202,9 @@ resource scaleSet 'Microsoft.Compute/virtualMachineScaleSets@2026-04-01' = {
                 protocol: 'http'
                 port: healthPort
                 requestPath: '/healthz'
+                // A minute: a worker that is started anew is no reason for a repair.
+                intervalInSeconds: 5
+                numberOfProbes: 12
               }
             }
           }

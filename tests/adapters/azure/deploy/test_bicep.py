@@ -88,6 +88,17 @@ class TestWhatShips:
         known = {parameter.envvar for parameter in worker.params}
         assert {name for name in told if not name.startswith("APPLICATIONINSIGHTS_")} <= known
 
+    def test_the_platform_asks_for_health_as_the_readme_says(self) -> None:
+        """The path that the worker serves, and a restart's time before it counts as ill."""
+        settings = re.search(r"settings: \{\n( *protocol.*?)\}", SHIPPED["scaleset.bicep"], re.DOTALL)
+        probes = re.search(r"`numberOfProbes` of (\d+), a minute", README)
+        assert settings is not None
+        assert probes is not None
+        assert "requestPath: '/healthz'" in settings[1]
+        assert f"numberOfProbes: {probes[1]}\n" in settings[1]
+        assert int(probes[1]) * 5 == 60
+        assert "intervalInSeconds: 5\n" in settings[1]
+
     def test_no_secret_is_in_it(self) -> None:
         """No key is listed, no SAS is made, no password is asked for."""
         for path, text in SHIPPED.items():
