@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -46,6 +47,16 @@ def test_an_installed_worker_runs_sandboxed_as_nobody_else_and_starts_at_boot(vm
     exposure = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
     assert exposure is not None
     assert float(exposure[1]) <= EXPOSURE_MAX
+
+
+def test_its_log_in_the_journal_is_json_by_itself(vm: Vm) -> None:
+    """Nobody has to ask for it: each line that the worker itself wrote is an event with its fields."""
+    machine = vm.machine
+    machine.run("systemctl", "stop", UNIT)
+    said = machine.run("journalctl", "--no-pager", "--output=cat", "--unit", UNIT, "_COMM=spotfsm").stdout.splitlines()
+    events = [json.loads(line) for line in said]
+    assert {"state", "stop", "receipt"} <= {event["event"] for event in events}
+    assert {event["worker"] for event in events} == {"1"}
 
 
 def test_installing_again_disturbs_nobody(vm: Vm, packed: Packer) -> None:
