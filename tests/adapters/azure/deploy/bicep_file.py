@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, cast
 
 from pycep import BicepParser
@@ -69,13 +69,14 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BicepFile:
-    """What a file declares, by name."""
+    """What a file declares, by name; `uses` are the names and functions in all its expressions."""
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     variables: Mapping[str, Node] = field(default_factory=dict)
     resources: Mapping[str, Resource] = field(default_factory=dict)
     modules: Mapping[str, Module] = field(default_factory=dict)
     outputs: Mapping[str, tuple[str, Node]] = field(default_factory=dict)
+    uses: Sequence[Reference | Called] = ()
 
     @property
     def names(self) -> set[str]:
@@ -101,7 +102,7 @@ def parse(text: str) -> BicepFile:
         Exception: the parser's own, where it is not Bicep.
     """
     tree = cast("Mapping[str, Mapping[str, Mapping[str, Node]]]", _PARSER.parse(text=text))
-    return BicepFile(
+    file = BicepFile(
         parameters={name: _parameter(attributes) for name, attributes in tree.get("parameters", {}).items()},
         variables={name: attributes["value"] for name, attributes in tree.get("variables", {}).items()},
         resources={name: _resource(attributes) for name, attributes in tree.get("resources", {}).items()},
@@ -110,6 +111,7 @@ def parse(text: str) -> BicepFile:
             name: (str(attributes["type"]), attributes["value"]) for name, attributes in tree.get("outputs", {}).items()
         },
     )
+    return replace(file, uses=[use for expression in file.expressions() for use in uses(expression)])
 
 
 def _parameter(attributes: Mapping[str, Node]) -> Parameter:

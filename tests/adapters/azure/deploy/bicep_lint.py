@@ -25,7 +25,6 @@ from tests.adapters.azure.deploy.bicep_file import (
     is_name,
     known_function,
     parse,
-    uses,
 )
 
 _OF_EVERY_RESOURCE = {"id", "name", "type", "apiVersion"}
@@ -66,7 +65,7 @@ class _Lint:
         for other, file in self.files.items():
             names = {name for name, module in file.modules.items() if _beside(other, module.path) == path}
             is_module |= bool(names)
-            for use in (use for expression in file.expressions() for use in uses(expression)):
+            for use in file.uses:
                 if isinstance(use, Reference) and use.name in names and use.path[:1] == ("outputs",):
                     wanted.add(use.path[1])
         return wanted if is_module else None
@@ -75,7 +74,7 @@ class _Lint:
 
     def _names(self, path: str, file: BicepFile) -> Iterator[str]:
         used = set()
-        for use in (use for expression in file.expressions() for use in uses(expression)):
+        for use in file.uses:
             if isinstance(use, Called):
                 if not known_function(use.name):
                     yield f"there is no function {use.name}"
