@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -30,6 +31,8 @@ from fsm.errors import ConfigurationError
 
 STATE_DIRECTORY = Path("/var/lib/spotfsm")
 """Where a unit's worker may write: `StateDirectory=`."""
+_QUIET_S = 2.0
+"""How long nothing is said."""
 _EXAMPLE = (
     "Example: spotfsm package --version 1.0.0 --config production.toml --include models\n\n"
     "Example: spotfsm package --version 1.0.1 --python-version 3.11 --units 4 -- ./job.sh --quality high"
@@ -142,7 +145,7 @@ def _package(
         wheels=wheels,
     )
     say(f"gathering the wheels for Python {python} on {architecture}")
-    made = make_package(order, output)
+    made = make_package(order, output, _teller())
     if as_json:
         show_json(
             {
@@ -169,6 +172,20 @@ def _package(
     )
 
 
+def _teller() -> Callable[[str], None]:
+    """Says every other second how far it is."""
+    said_s, count = time.monotonic(), 0
+
+    def tell(name: str) -> None:
+        nonlocal said_s, count
+        count += 1
+        if time.monotonic() - said_s >= _QUIET_S:
+            said_s = time.monotonic()
+            say(f"{counted(count, 'wheel')} looked for, now {name}")
+
+    return tell
+
+
 def _settings(config: Path | None) -> Path:
     if config is None:
         problem = "there are no settings: no spotfsm.toml is here"
@@ -193,6 +210,9 @@ def _worker_settings(settings: Path, command: Sequence[str]) -> Mapping[str, obj
         raise ConfigurationError("--config", f"{settings} says nothing that does the jobs", remedy)
     if found["handler"] is not None and command:
         raise ConfigurationError("--config", f"{settings} names a handler beside the command", "Give one of the two.")
+    if found["until_empty"]:
+        problem = "until_empty ends the worker, and its unit starts it anew"
+        raise ConfigurationError("--until-empty", problem, "Take it out of the settings.")
     if found["queue"] is None:
         say("warning: the settings name no queue; on the VM SPOTFSM_QUEUE must, in /etc/spotfsm/worker.env")
     else:

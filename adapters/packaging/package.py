@@ -7,7 +7,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -72,8 +72,8 @@ class Package:
     wheels: Sequence[str]
 
 
-def make_package(order: Order, directory: Path) -> Package:
-    """Write `spotfsm-VERSION.tar.gz` into the directory.
+def make_package(order: Order, directory: Path, tell: Callable[[str], None]) -> Package:
+    """Write `spotfsm-VERSION.tar.gz` into the directory, telling the name of each distribution as its turn comes.
 
     Raises:
         ConfigurationError: the order cannot be fulfilled as it is.
@@ -90,6 +90,7 @@ def make_package(order: Order, directory: Path) -> Package:
             requirements=order.requirements,
             source=order.wheels,
             target=order.target,
+            tell=tell,
         ).gather(gathered)
         members = {**_assets(order, wheels), **{f"app/{name}": member for name, member in order.jobs.items()}}
         try:

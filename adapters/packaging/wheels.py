@@ -7,7 +7,7 @@ import importlib.metadata
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Wheels:
         requirements: the jobs' own, or None.
         source: a directory that holds all wheels, in place of the package index.
         target: the machine they are for.
+        tell: called with the name of each as its turn comes.
     """
 
     own: Path
@@ -42,6 +43,7 @@ class Wheels:
     requirements: Path | None = None
     source: Path | None = None
     target: Target
+    tell: Callable[[str], None]
 
     def gather(self, directory: Path) -> Sequence[Path]:
         """Put them all into this directory, which must be empty, and return them in order of their names.
@@ -79,7 +81,7 @@ class Wheels:
 
     def _download(self, directory: Path, pins: Path, more: Iterable[str]) -> None:
         arguments = [
-            *("--quiet", "--disable-pip-version-check", "--no-input", "--only-binary", ":all:"),
+            *("--disable-pip-version-check", "--no-input", "--progress-bar", "off", "--only-binary", ":all:"),
             *("--dest", str(directory), "--constraint", str(pins)),
             *("--implementation", "cp", "--python-version", self.target.python),
             *(word for platform in self.target.platforms for word in ("--platform", platform)),
@@ -89,19 +91,34 @@ class Wheels:
         if self.requirements is not None:
             arguments += ["--requirement", str(self.requirements)]
         own = f"{self.own}[{','.join(self.extras)}]" if self.extras else str(self.own)
-        ended = subprocess.run(  # noqa: S603 -- pip
+        errors = []
+        with subprocess.Popen(  # noqa: S603 -- pip
             [sys.executable, "-m", PIP, "download", *arguments, own, PIP, *more],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            check=False,
-        )
-        if ended.returncode != 0:
-            errors = [line.removeprefix("ERROR: ") for line in ended.stderr.splitlines() if line.startswith("ERROR: ")]
-            said = " ".join(errors)[:_SAID_CHARS_MAX] or f"pip ended with {ended.returncode}"
-            remedy = f"Name what has wheels for Python {self.target.python} on {self.target.architecture}."
-            setting = "--requirements" if self.requirements is not None else "--wheels"
-            raise ConfigurationError(setting, f"the wheels cannot be gathered: {said}", remedy)
+        ) as pip:
+            assert pip.stdout is not None
+            for line in pip.stdout:
+                kind, _, rest = line.strip().partition(" ")
+                if kind == "Collecting":
+                    self.tell(rest.partition(" ")[0])
+                if kind == "ERROR:":
+                    errors.append(rest)
+        if pip.returncode != 0:
+            said = " ".join(errors)[:_SAID_CHARS_MAX] or f"pip ended with {pip.returncode}"
+            raise self._failed(said)
+
+    def _failed(self, said: str) -> ConfigurationError:
+        problem = f"the wheels cannot be gathered: {said}"
+        for_target = f"for Python {self.target.python} on {self.target.architecture}"
+        if self.requirements is not None:
+            return ConfigurationError("--requirements", problem, f"Name what has wheels {for_target}.")
+        if self.source is not None:
+            return ConfigurationError("--wheels", problem, f"Put wheels {for_target} there, pip's included.")
+        remedy = f"Look for the way to the package index, or name a directory of wheels {for_target}."
+        return ConfigurationError("--wheels", problem, remedy)
 
 
 def locked(wheels: Iterable[Path]) -> str:

@@ -132,6 +132,8 @@ def test_people_are_told_where_it_is(inside: Command, project: Path, wheels: Pat
             "--config: spotfsm.toml says nothing",
         ),
         (SETTINGS + 'visibility_timeout = "never"\n', ["--version", "1.2.3"], "--visibility-timeout: 'never' is not"),
+        (SETTINGS + "until_empty = true\n", ["--version", "1.2.3"], "--until-empty: until_empty ends the worker"),
+        (SETTINGS.replace("/jobs", "/jobs?sig=SECRET"), ["--version", "1.2.3"], "--queue: "),
         ('queue = "sqlite:///jobs.db"\n[worker]\nhandler = "jobs:handle"\n', ["--version", "1.2.3"], "--queue: "),
         (f"journal = 'w.jsonl'\n{SETTINGS}", ["--version", "1.2.3"], "--journal: w.jsonl is not in /var/lib/spotfsm"),
     ],
@@ -144,6 +146,7 @@ def test_what_could_not_run_on_a_vm_is_one_line_before_anything_is_gathered(
     ended = inside("package", *arguments)
     assert ended.code == 2
     assert ended.error_line.startswith(said)
+    assert "SECRET" not in ended.err
     assert not list(project.glob("*.tar.gz"))
 
 
@@ -171,7 +174,7 @@ def test_a_missing_wheel_is_one_line(inside: Command, project: Path, tmp_path: P
     assert ended.code == 2
     said = ended.err.splitlines()[-1]
     assert said.startswith("error: --wheels: the wheels cannot be gathered: ")
-    assert f"Name what has wheels for Python {PYTHON} on x86_64." in said
+    assert f"Put wheels for Python {PYTHON} on x86_64 there, pip's included." in said
     assert not list(project.glob("*.tar.gz"))
 
 
