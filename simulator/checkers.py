@@ -6,7 +6,6 @@ must never happen is noticed when it happens; what must happen in the end is ask
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -108,8 +107,8 @@ class NothingLost(Checker):
     def enqueued(self, message_id: str) -> None:
         self._put.add(message_id)
 
-    def put_aside(self, text: str) -> None:
-        self._put_aside.add(json.loads(text)["job_id"])
+    def put_aside(self, message_id: str) -> None:
+        self._put_aside.add(message_id)
 
     def run_ended(self, run: Run) -> None:
         if run.end is RunEnd.FINISHED:

@@ -6,7 +6,9 @@ here asks the worker anything, and an observer changes nothing.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -94,8 +96,8 @@ class Observer:
     def deleted(self, message_id: str) -> None:
         """A message of the main queue was deleted."""
 
-    def put_aside(self, text: str) -> None:
-        """A message was put on the poison queue."""
+    def put_aside(self, message_id: str) -> None:
+        """A message of the main queue was put on the poison queue."""
 
     def written(self, message_id: str, before: Record | None, after: Record) -> None:
         """A record was written."""
@@ -168,14 +170,27 @@ class ObservedQueueService(SimulatedQueueService):
         self._main = name
         self._panel = panel
         self._short_lease = short_lease
+        self._known: set[str] = set()
+        self._sent_alone: set[str] = set()
 
     def put(self, name: str, text: str, *, time_to_live_s: float | None = None) -> str:
         message_id = super().put(name, text, time_to_live_s=time_to_live_s)
         if name == self._main:
+            self._known.add(message_id)
             self._panel.enqueued(message_id)
         else:
-            self._panel.put_aside(text)
+            self._panel.put_aside(self._poisoned(text))
         return message_id
+
+    def _poisoned(self, text: str) -> str:
+        """Whose message lies on the poison queue: its envelope says so; a body too large for one is told by itself."""
+        with suppress(ValueError, TypeError, KeyError):
+            if (named := json.loads(text)["job_id"]) in self._known:
+                return str(named)
+        alike = [kept.message_id for kept in self._queue(self._main).by_id.values() if kept.text == text]
+        fresh = [message_id for message_id in alike if message_id not in self._sent_alone]
+        self._sent_alone.update(fresh[:1])
+        return (fresh or alike or [""])[0]
 
     def receive(self, name: str, *, max_messages: int, visibility_timeout_s: float) -> list[Message]:
         kept_s = visibility_timeout_s * self._short_lease()

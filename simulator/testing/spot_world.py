@@ -7,7 +7,6 @@ for asyncio, and a Hypothesis example has a loop to itself.
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from contextvars import Context
@@ -428,8 +427,9 @@ class _Watch(Observer):
         self._jobs = jobs
         self._look = look
 
-    def put_aside(self, text: str) -> None:
-        self._jobs[json.loads(text)["job_id"]].put_aside = True
+    def put_aside(self, message_id: str) -> None:
+        if message_id in self._jobs:
+            self._jobs[message_id].put_aside = True
 
     def deleted(self, message_id: str) -> None:
         self._jobs[message_id].settled = True

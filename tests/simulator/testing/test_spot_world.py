@@ -345,3 +345,16 @@ async def test_a_world_needs_a_plain_function() -> None:
     """Inside a running loop the error says what to write instead."""
     with pytest.raises(RuntimeError, match=r"write the test as a plain `def`"):
         SpotWorld(Book().render)
+
+
+@pytest.mark.parametrize("letters", [63_000, 65_000, 65_536])
+def test_a_message_as_large_as_they_come_is_poisoned_as_itself(letters: int) -> None:
+    """Where the envelope of the poison queue has no room for the body, the body goes alone, and is still told apart."""
+
+    async def fail(_job: Job) -> Json:
+        raise ValueError
+
+    with SpotWorld(fail) as world:
+        job, other = world.put(text="x" * letters), world.put(text="y")
+        world.run()
+        assert (job.poisoned, other.poisoned, world.queue.poisoned) == (True, True, 2)
