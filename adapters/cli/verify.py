@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -16,6 +17,7 @@ import typer
 from adapters.cli import options
 from adapters.cli.exits import EXIT_FAILED
 from adapters.cli.output import say, show_json
+from adapters.dev.child import die_with
 from fsm.checker.report import Check, Report, merged
 from fsm.checker.verify import Part, parts
 
@@ -81,14 +83,13 @@ def _checks(todo: Sequence[Part]) -> Iterator[Check]:
 
 def _results(todo: Sequence[Part]) -> Iterator[tuple[int, Check]]:
     """What comes of the parts, as it comes: by as many processes as there are processors."""
-    processes = min(len(os.sched_getaffinity(0)), len(todo))
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    processes = min(processors, len(todo))
     numbered = list(enumerate(todo))
     if processes <= 1:
         yield from map(_done, numbered)
         return
-    with get_context("spawn").Pool(
-        processes, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
+    with get_context("spawn").Pool(processes, initializer=_join, initargs=(os.getpid(),)) as pool:
         results = pool.imap_unordered(_done, numbered)
         began_s, came = time.monotonic(), 0
         while came < len(todo):
@@ -99,6 +100,12 @@ def _results(todo: Sequence[Part]) -> Iterator[tuple[int, Check]]:
                 continue
             came += 1
             yield result
+
+
+def _join(parent: int) -> None:
+    """What a process of the pool does first: leave an interrupt from the terminal to its parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with(parent)
 
 
 def _done(numbered: tuple[int, Part]) -> tuple[int, Check]:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 
 _PR_SET_PDEATHSIG = 1
 """https://man7.org/linux/man-pages/man2/pr_set_pdeathsig.2const.html (read 2026-11)"""
@@ -17,13 +18,16 @@ def dies_with_parent() -> Callable[[], None] | None:
 
     The parent is the thread that starts it: let that be one that lasts.
     """
-    if sys.platform != "linux":
-        return None
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+    return partial(_ask, ctypes.CDLL(None).prctl, os.getpid()) if sys.platform == "linux" else None
 
-    def ask() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it ended before we could ask
-            os._exit(1)
 
-    return ask
+def die_with(parent: int) -> None:
+    """Ask the same for the process that calls this; at once, if this parent has ended already."""
+    if sys.platform == "linux":
+        _ask(ctypes.CDLL(None).prctl, parent)
+
+
+def _ask(prctl: Callable[[int, int], int], parent: int) -> None:
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before we could ask
+        os._exit(1)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from adapters.cli import verify
 from adapters.cli.main import run
+from fsm.application import APPLICATION
 from fsm.checker.report import Check, Finding
+from fsm.checker.tables import check_spot_vm, check_table
 from fsm.checker.verify import Part
+from fsm.job import JOB
 from fsm.journal import FORMAT, LineMaker
 from fsm.journal_kinds import Kind
 from tests.adapters.cli.conftest import Command
@@ -160,6 +166,41 @@ def test_the_machines_hold(inside: Command) -> None:
     protocol = [check for check in told["checks"] if check["name"].startswith("protocol")]
     assert protocol
     assert all(check["counts"]["states"] > 100 for check in protocol)
+
+
+def test_parts_are_done_side_by_side_and_told_in_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The parts of a check are added up, and the checks come in their order whichever is done first."""
+
+    def three(*, deep: bool) -> tuple[Part, ...]:
+        assert not deep
+        return (
+            Part(check="tables", run=partial(check_table, APPLICATION)),
+            Part(check="tables", run=partial(check_table, JOB)),
+            Part(check="the VM", run=check_spot_vm),
+        )
+
+    monkeypatch.setattr(verify, "parts", three)
+    assert run(["verify", "--json"]) == 0
+    checks = json.loads(capsys.readouterr().out)["checks"]
+    assert [check["name"] for check in checks] == ["table: application", "table: spot_vm"]
+    assert checks[0]["counts"]["rows"] == len(APPLICATION.rows) + len(JOB.rows)
+
+
+@pytest.mark.processes
+def test_a_proof_that_is_killed_leaves_nobody_behind() -> None:
+    """Whoever proves a part ends with the one who asked for it."""
+    command = [sys.executable, "-m", "adapters.cli", "verify"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as proof:
+        assert proof.stderr is not None
+        assert "parts are done" in proof.stderr.readline()
+        children = Path(f"/proc/{proof.pid}/task/{proof.pid}/children").read_text().split()
+        assert children
+        proof.kill()
+        proof.stderr.read()  # ends once nobody holds the other end
+    commands = [Path(f"/proc/{child}/cmdline") for child in children]
+    assert not any(command.exists() and command.read_bytes() for command in commands)  # a dead one's is empty
 
 
 def test_what_does_not_hold_is_told_as_a_trace(
