@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import TypeVar
 
 from fsm.application import ORIGIN_OF_ROW, AppFact, AppState, AppTrigger
 from fsm.backoff import START_RETRY
@@ -25,6 +26,8 @@ from fsm.runner.tally import Tally
 from fsm.runner.watching import Watch
 from fsm.runner.workplace import Workplace
 from fsm.table import Verdict
+
+Answer = TypeVar("Answer")
 
 IDENTITY_PATIENCE_S = 300.0
 """How long instance metadata is waited for. IMDS asks for up to 70 s; updates of the host's agent have been seen to
@@ -207,11 +210,14 @@ class Worker:
         if store is None:
             return facts
         me, timeout_s = place.identity, self._settings.call_timeout_s
-        of_this_vm, of_this_name = await asyncio.gather(
+        read = asyncio.gather(
             store.read_presence(me.vm_id, self._settings.instance, timeout_s=timeout_s),
             store.read_presence_named(me.name, self._settings.instance, timeout_s=timeout_s),
         )
-        before = of_this_vm or of_this_name
+        found = await self._answer_in(AppState.RECOVERING, read)
+        if found is None:
+            return facts
+        before = found[0] or found[1]
         if before is not None:
             same_vm = before.vm_id == me.vm_id
             same_boot = same_vm and before.boot_id == me.boot_id
@@ -236,9 +242,10 @@ class Worker:
             facts = {AppFact.HEALTHY}
             timeout_s = self._settings.call_timeout_s
             queues = (self._ports.queue, self._ports.poison_queue)
-            answers = await asyncio.gather(
-                *(queue.length(timeout_s=timeout_s) for queue in queues), return_exceptions=True
-            )
+            counted = asyncio.gather(*(queue.length(timeout_s=timeout_s) for queue in queues), return_exceptions=True)
+            answers = await self._answer_in(AppState.WARMING_UP, counted)
+            if answers is None:
+                return
             for queue, answer in zip(queues, answers, strict=True):
                 if isinstance(answer, PlatformError):
                     self._judge(answer, "--queue", "Create it with `spotfsm enqueue --create`, or check the address.")
@@ -253,6 +260,21 @@ class Worker:
             if self._situation.is_in(AppState.WARMING_UP):
                 attempt += 1
                 await self._pause(attempt)
+
+    async def _answer_in(self, state: AppState, question: asyncio.Future[Answer]) -> Answer | None:
+        """What is answered to a question that changes nothing; None as soon as a notice or a stop ends the state.
+
+        A service that is slow must not hold up a drain that has nothing else to wait for.
+        """
+        question.add_done_callback(lambda _: self._situation.stir())
+        try:
+            while not question.done() and self._situation.is_in(state):
+                await self._situation.anything()
+            return question.result() if question.done() else None
+        finally:
+            if not question.done():
+                question.cancel()
+                await asyncio.wait([question])
 
     def _judge(self, error: PlatformError, setting: str, remedy: str) -> None:
         """Tell a wrong setting from an outage; a missing permission is given some minutes to arrive.

@@ -806,3 +806,26 @@ def test_a_stop_does_not_wait_for_silent_metadata() -> None:
         assert world.clock.monotonic_s() < 1.5
 
     virtually(main)
+
+
+@pytest.mark.parametrize("call", ["store.read_presence", "queue.length"])
+def test_a_drain_does_not_wait_for_a_start_that_is_stuck(call: str) -> None:
+    """A stop or a notice that meets a worker on its way up, with a service that is silent, finds it drained at once."""
+
+    async def main(*, notice: bool) -> float:
+        world = World(settings=FOREVER)
+        world.faults = lambda asked: Fault(request_s=9.0) if asked == call else None
+        worker = world.start(at_once)
+        await asyncio.sleep(3.0)
+        began_s = world.clock.monotonic_s()
+        if notice:
+            world.vm.notify("e1")
+        else:
+            worker.signals.send("SIGTERM")
+        await until(lambda: state_of(worker) in (AppState.DRAINED, AppState.OFFLINE), within_s=60)
+        took_s = world.clock.monotonic_s() - began_s
+        await worker.kill()
+        return took_s
+
+    assert virtually(lambda: main(notice=False)) < 0.1
+    assert virtually(lambda: main(notice=True)) < FOREVER.imds_poll_s + 0.1
