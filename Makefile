@@ -13,6 +13,8 @@ XSTATE := 5.33.3
 JSDOM := 31.0.1
 KILLS := 500
 REQUESTS := 10000
+SEED := 1000
+LASTING := 1h
 
 RUN := $(VENV)/.installed-run
 DEV := $(VENV)/.installed-dev
@@ -54,6 +56,10 @@ bench: $(DEV) $(TOOLS) ## Measure against the bare SDK and a bare SQLite loop
 .PHONY: torture
 torture: $(DEV) $(TOOLS) ## Kill workers at random, KILLS=500 times a queue
 	@$(PYTHON) -m tests.torture --kills $(KILLS)
+
+.PHONY: swarm
+swarm: $(RUN) ## Simulate short worlds full of faults, LASTING=1h from SEED=1000 on
+	@$(VENV)/bin/spotfsm simulate swarm --seed $(SEED) --lasting $(LASTING) --processes $$(nproc)
 
 .PHONY: hardening
 hardening: $(DEV) $(TOOLS) ## Spoil the requests of workers to Azurite, REQUESTS=10000 of them

@@ -643,14 +643,15 @@ def call_of(d: Delivery) -> Call | None:
 def how_ended(owner: Owner, presence: Presence | None) -> End:
     """How the delivery behind an open claim ended, judged by who stands for its instance now.
 
-    Another boot means the VM was taken; the same boot and another process mean that the process died; the same process,
-    or no presence at all, says nothing but that the lease lapsed.
+    Another boot means the VM was taken; the same boot and a later process mean that the process died; the same process,
+    or no presence at all, says nothing but that the lease lapsed. Nor does an earlier process: that is a write of one
+    that is dead, which was long on its way and arrived after the owner's own.
     """
     if presence is None:
         return End.LAPSE
     if presence.boot_id != owner.boot_id:
         return End.EVICTION
-    return End.LAPSE if presence.process == owner.process else End.DEATH
+    return End.DEATH if presence.process > owner.process else End.LAPSE
 
 
 def _is_claim_lost(d: Delivery, found: Record) -> bool:

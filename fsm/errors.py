@@ -77,6 +77,10 @@ class ConfigurationError(SpotfsmError):
         self.problem = problem
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type[ConfigurationError], tuple[str, str, str]]:
+        """Come whole out of another process."""
+        return type(self), (self.setting, self.problem, self.remedy)
+
 
 class PlatformError(SpotfsmError):
     """The platform did not do what was asked; trying again may help."""

@@ -55,9 +55,23 @@ class Owner:
     token: str
 
 
+def process_name(started_s: float, token: str) -> str:
+    """The name of a worker process.
+
+    Args:
+        started_s: by the monotonic clock, which all processes of one boot share.
+        token: random, for it to be the only one.
+    """
+    return f"{round(started_s * 1000):015d}-{token}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a worker writes when it starts: this process now stands for this instance of this VM."""
+    """What a worker writes when it starts: this process now stands for this instance of this VM.
+
+    Attributes:
+        process: its name by `process_name`: those of one boot sort by their start.
+    """
 
     vm_id: str
     vm_name: str

@@ -70,6 +70,11 @@ class Case:
     broken: Callable[[], None]
     violations: list[Violation] = field(default_factory=list)
 
+    def note(self, promise: Promise, what: str) -> None:
+        """A promise is broken."""
+        self.violations.append(Violation(promise=promise, at_s=self.now_s, what=what))
+        self.broken()
+
     def record(self, message_id: str) -> Record | None:
         return self.world.store.look(self.world.queue_name, message_id)
 
@@ -88,8 +93,7 @@ class Checker(Observer):
 
     def report(self, what: str) -> None:
         """Note that the promise is broken."""
-        self.case.violations.append(Violation(promise=self.promise, at_s=self.case.now_s, what=what))
-        self.case.broken()
+        self.case.note(self.promise, what)
 
 
 class NothingLost(Checker):

@@ -1,12 +1,14 @@
 """What goes wrong: each fault with a unit and a probability, all of it drawn from one seed.
 
 Swarm testing: a run does not have a little of everything, but much of some faults and nothing of the others. `drawn`
-makes such a mix. Every fault is a number; its unit says of what it is the share, or how often in an hour.
+makes such a mix. Every fault is a number; its unit says of what it is the share, or how often in an hour. What really
+happened is counted, fault by fault: one that is drawn and never happens proves nothing.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from random import Random
@@ -24,7 +26,7 @@ def _share(unit: str) -> float:
 
 
 def _rate() -> float:
-    value: float = field(default=0.0, metadata={"unit": "per hour and VM", "least": 0.0})
+    value: float = field(default=0.0, metadata={"unit": "per hour and VM", "least": 0.0, "most": 3600.0})
     return value
 
 
@@ -38,8 +40,8 @@ class FaultPlan:
     """The mix of faults of a run.
 
     Attributes:
-        kill_before: the worker's process dies as it sends the call, which never arrives.
-        kill_after: it dies when the call has taken effect and its reply is on the way.
+        kill_before: the worker is killed as it sends the call, which never arrives; half of the time with its VM.
+        kill_after: it is killed when the call has taken effect and its reply is on the way.
         request_reset, reply_reset: the connection breaks, before or after the effect; the caller knows at once.
         request_stuck, reply_stuck: no answer until the caller's timeout, without or with the effect.
         throttled: 429 or 503, without effect.
@@ -50,6 +52,7 @@ class FaultPlan:
         imds_silent: Scheduled Events do not answer.
         imds_wrong: they answer with what is not a document.
         imds_late: they answer late, by up to 10 s.
+        imds_refused: they answer 429 or 410, which is no document either.
         imds_outage: they are silent for up to `imds_outage_s_max`.
         notice_withdrawn: a reclaiming event appears, stays a while, and vanishes without effect.
         notice_foreign: an event names another VM of the set.
@@ -60,7 +63,7 @@ class FaultPlan:
         latency_s_max: every call of the queue and the store travels for up to this, each way.
         clock_skew_s_max: VMs' wall clocks differ by up to this from the start.
         evicted_at_start: the VM is taken within 5 s of its start.
-        evicted_recovering: the VM is taken within 2 s of the start of its worker.
+        evicted_recovering: the VM is taken, or its end announced, while its worker recovers.
         drought: capacity is gone for `drought_s`.
         price_spike: the price is above every max price for `price_spike_s`.
     """
@@ -79,6 +82,7 @@ class FaultPlan:
     imds_silent: float = _share("per poll")
     imds_wrong: float = _share("per poll")
     imds_late: float = _share("per poll")
+    imds_refused: float = _share("per poll")
     imds_outage: float = _rate()
     notice_withdrawn: float = _rate()
     notice_foreign: float = _rate()
@@ -112,6 +116,12 @@ UNITS: Final[Mapping[str, str]] = MappingProxyType({f.name: f.metadata["unit"] f
 """The unit of each fault."""
 PROBABILITIES: Final = tuple(name for name, unit in UNITS.items() if unit.startswith("per") and "hour" not in unit)
 RATES: Final = tuple(name for name, unit in UNITS.items() if "hour" in unit)
+AMOUNTS: Final = ("latency_s_max", "clock_skew_s_max")
+"""Faults that are there in every call, or on every VM: they are drawn by how much."""
+FAULTS: Final = (*PROBABILITIES, *RATES, *AMOUNTS)
+"""Everything that can go wrong, by name."""
+DAYS_S: Final = 3 * 86_400.0
+"""How long a drought or a price spike lasts that lasts for days."""
 
 _STRENGTHS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     {
@@ -131,7 +141,9 @@ _THEMES: Final[tuple[frozenset[str], ...]] = (
     frozenset(),
     frozenset({"lease_short", "slow", "freeze", "write_late"}),
     frozenset({"request_reset", "reply_reset", "request_stuck", "reply_stuck", "throttled", "write_torn"}),
-    frozenset({"imds_silent", "imds_wrong", "imds_late", "imds_outage", "notice_withdrawn", "notice_foreign"}),
+    frozenset(
+        {"imds_silent", "imds_wrong", "imds_late", "imds_refused", "imds_outage", "notice_withdrawn", "notice_foreign"}
+    ),
     frozenset({"kill_before", "kill_after", "death", "stop", "evicted_at_start", "evicted_recovering"}),
 )
 """Faults that make one another worse: zombies, a bad network, bad news, and sudden ends."""
@@ -146,8 +158,8 @@ def drawn(random: Random, *, run_s: float) -> FaultPlan:
         slow_s_max=random.choice((2.0, 9.0, 30.0)),
         freeze_s_max=random.choice((5.0, 90.0)),
         clock_skew_s_max=random.choice((0.0, 0.0, 0.5, 20.0)) if share_on else 0.0,
-        drought_s=run_s / 3,
-        price_spike_s=run_s / 3,
+        drought_s=random.choice((run_s / 3, run_s / 3, DAYS_S)),
+        price_spike_s=random.choice((run_s / 3, run_s / 3, DAYS_S)),
     )
     chosen = {
         name: random.choice(_STRENGTHS.get(name) or _STRENGTHS[UNITS[name]])
@@ -165,13 +177,14 @@ _OF_CALLS: Final[tuple[tuple[str, MakeFault], ...]] = (
     ("reply_reset", lambda _r, _p: REPLY_RESET),
     ("request_stuck", lambda _r, _p: REQUEST_LOST),
     ("reply_stuck", lambda _r, _p: REPLY_LOST),
-    ("throttled", lambda r, _p: Fault(refused=ThrottledError("503 Server Busy", retry_after_s=r.choice((None, 1.0))))),
+    ("throttled", lambda r, _p: _refused(r, "503 Server Busy", "429 Too Many Requests")),
     ("slow", lambda r, p: _slow(r, p.slow_s_max)),
 )
 _OF_POLLS: Final[tuple[tuple[str, MakeFault], ...]] = (
     ("imds_silent", lambda _r, _p: REQUEST_LOST),
     ("imds_wrong", lambda _r, _p: Fault(replied=BadReplyError("not a Scheduled Events document"))),
     ("imds_late", lambda r, _p: Fault(reply_s=r.uniform(0.0, 10.0))),
+    ("imds_refused", lambda r, _p: _refused(r, "429 Too Many Requests", "410 Gone")),
 )
 _OF_WRITES: Final[tuple[tuple[str, MakeFault], ...]] = (
     ("write_late", lambda r, p: Fault(request_s=r.uniform(0.0, p.write_late_s_max))),
@@ -183,23 +196,29 @@ def _slow(random: Random, most_s: float) -> Fault:
     return Fault(request_s=seconds) if random.random() < 0.5 else Fault(reply_s=seconds)
 
 
+def _refused(random: Random, *statuses: str) -> Fault:
+    return Fault(refused=ThrottledError(random.choice(statuses), retry_after_s=random.choice((None, 1.0))))
+
+
 class Injector:
     """Draws what goes wrong with each call.
 
     Args:
         plan: the mix.
         random: its stream.
-        kill: ends the process that makes the call.
 
     Attributes:
         silent: VMs whose Scheduled Events do not answer at present.
+        happened: how often each fault of the plan really happened, by name.
     """
 
     def __init__(self, plan: FaultPlan, random: Random) -> None:
         self._plan = plan
         self._random = random
         self._choices: dict[str, tuple[tuple[float, MakeFault | None, str], ...]] = {}
+        self._stretches: list[tuple[str, float, float]] = []
         self.silent: set[str] = set()
+        self.happened: Counter[str] = Counter()
 
     @property
     def plan(self) -> FaultPlan:
@@ -211,9 +230,10 @@ class Injector:
         self._plan = plan
         self._choices.clear()
 
-    def of_call(self, call: str, vm_name: str, die: Callable[[], None]) -> Fault | None:
-        """What goes wrong with this call, if anything."""
+    def of_call(self, call: str, vm_name: str, kill: Callable[[], bool]) -> Fault | None:
+        """What goes wrong with this call, if anything; `kill` ends the process that makes it, if it still lives."""
         if self.silent and vm_name in self.silent and call.startswith("events."):
+            self.happened["imds_outage"] += 1
             return REQUEST_LOST
         choices = self._choices.get(call)
         if choices is None:
@@ -224,31 +244,40 @@ class Injector:
         draw = self._random.random()
         for until, make, name in choices:
             if draw < until:
-                if make is not None:
-                    return make(self._random, self._plan)
-                if name == "kill_after":
-                    return Fault(reply_s=math.inf, arrived=die)
-                die()
-                return REQUEST_LOST
+                return self._made(name, make, kill)
         return self._late(latency_s)
+
+    def _made(self, name: str, make: MakeFault | None, kill: Callable[[], bool]) -> Fault:
+        def happens() -> None:
+            self.happened[name] += 1
+
+        def kill_now() -> None:
+            self.happened[name] += kill()
+
+        if name == "kill_after":
+            return Fault(reply_s=math.inf, arrived=kill_now)
+        if make is None:
+            kill_now()
+            return REQUEST_LOST
+        fault = make(self._random, self._plan)
+        if name == "write_late":
+            return replace(fault, arrived=happens)
+        happens()
+        return fault
 
     def _late(self, most_s: float) -> Fault | None:
         """What latency does to a call."""
         if most_s <= 0:
             return None
+        self.happened["latency_s_max"] += 1
         return Fault(request_s=self._random.uniform(0.0, most_s), reply_s=self._random.uniform(0.0, most_s))
 
     def _choices_of(self, call: str) -> tuple[tuple[float, MakeFault | None, str], ...]:
         """The faults that this call can have, with cumulated probabilities."""
-        named: list[tuple[str, MakeFault | None]] = []
-        if call.startswith(_QUEUE_AND_STORE):
-            named += [("kill_before", None), ("kill_after", None), *_OF_CALLS]
+        named: list[tuple[str, MakeFault | None]] = [("kill_before", None), ("kill_after", None)]
+        named += _OF_POLLS if call == "events.poll" else _OF_CALLS
         if call == "store.write":
             named += _OF_WRITES
-        if call == "events.poll":
-            named += _OF_POLLS
-        if call in ("metadata.identity", "events.acknowledge"):
-            named += _OF_CALLS
         choices, until = [], 0.0
         for name, make in named:
             share = getattr(self._plan, name)
@@ -257,13 +286,28 @@ class Injector:
                 choices.append((until, make, name))
         return tuple(choices)
 
+    def expect(self, name: str, from_s: float, until_s: float) -> None:
+        """A drought or a price spike is to last from one time to another."""
+        self._stretches.append((name, from_s, until_s))
+
+    def evicted(self, cause: str, now_s: float) -> None:
+        """A VM was evicted for the market's price or capacity."""
+        self.happened[cause] += any(
+            from_s <= now_s < until_s for name, from_s, until_s in self._stretches if name == cause
+        )
+
     def short_lease(self) -> float:
         """The share of a lease that the queue keeps to; often next to nothing, as if it delivered twice."""
         plan = self._plan
-        return self._random.random() ** 3 if plan.lease_short and self._random.random() < plan.lease_short else 1.0
+        if not plan.lease_short or self._random.random() >= plan.lease_short:
+            return 1.0
+        self.happened["lease_short"] += 1
+        return self._random.random() ** 3
 
     def tear_s(self) -> float:
         """For how long a write is torn."""
         plan = self._plan
-        torn = plan.write_torn and self._random.random() < plan.write_torn
-        return self._random.uniform(0.0, plan.write_torn_s_max) if torn else 0.0
+        if not plan.write_torn or self._random.random() >= plan.write_torn:
+            return 0.0
+        self.happened["write_torn"] += 1
+        return self._random.uniform(0.0, plan.write_torn_s_max)

@@ -6,6 +6,7 @@ the bounds in the field's metadata. Durations (`..._s`) may be written "90s", "5
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fsm.errors import ConfigurationError
 from fsm.spot_vm import Terms
-from simulator.scenario import MARKET_KINDS, MarketPlan, Scenario
+from simulator.scenario import MARKET_KINDS, Deed, MarketPlan, Scenario, ScheduledMarket
 from simulator.swarm import SWARM, drawn_scenario
 
 PlanT = TypeVar("PlanT")
@@ -54,7 +55,7 @@ def load_scenario(name: str, *, seed: int = 0) -> LoadedScenario:
         return LoadedScenario(scenario=drawn_scenario(seed), directory=None)
     path = Path(name)
     if path.is_file():
-        text, where = path.read_text(encoding="utf-8"), str(path)
+        text, where = _text_of(path), str(path)
     elif name in shipped_names():
         text, where = (resources.files(SHIPPED) / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml"
     else:
@@ -63,6 +64,13 @@ def load_scenario(name: str, *, seed: int = 0) -> LoadedScenario:
     scenario = parse_scenario(text, where=where)
     named = scenario if scenario.name else replace(scenario, name=path.stem)
     return LoadedScenario(scenario=named, directory=path.parent if path.is_file() else None)
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigurationError(str(path), f"it cannot be read as text: {exc}", "Name a TOML file.") from exc
 
 
 def parse_scenario(text: str, *, where: str) -> Scenario:
@@ -93,6 +101,9 @@ def variants(scenario: Scenario) -> Iterator[tuple[Mapping[str, str], Scenario]]
     """
     keys = [sweep.key for sweep in scenario.sweep]
     plain = replace(scenario, sweep=())
+    for sweep in scenario.sweep:
+        if not sweep.values:
+            raise ConfigurationError(f"sweep: {sweep.key}", "it has no values", "Give at least one.")
     for values in product(*(sweep.values for sweep in scenario.sweep)):
         varied = plain
         for key, value in zip(keys, values, strict=True):
@@ -170,12 +181,24 @@ class _Reader:
                 raise self._wrong("vms.max_price_usd_per_h", str(exc), "Use -1 or, for example, 0.05.") from exc
             if plan.notice_s_min > plan.notice_s_max:
                 raise self._wrong("vms.notice_s_min", "it is above notice_s_max", "Swap them, or set both.")
-        moments = getattr(scenario.market, "moments", None)
-        if moments is not None:
-            times = [moment.at_s for moment in moments]
-            if not times or times[0] != 0 or times != sorted(set(times)):
-                problem = "the first moment is not at 0, or later ones do not rise"
-                raise self._wrong("market.moments", problem, "Begin with at_s = 0 and sort them.")
+        if isinstance(scenario.market, ScheduledMarket):
+            self._check_timetable(scenario.market)
+        known = {f"{plan.name}-{number}" for plan in scenario.vms for number in range(1, plan.count + 1)}
+        for number, event in enumerate(scenario.script):
+            if event.vm != "*" and event.vm not in known:
+                problem, remedy = f"there is no VM {event.vm!r}", f"There are: {', '.join(sorted(known)[:10])}, and *."
+                raise self._wrong(f"script[{number}].vm", problem, remedy)
+            if event.lasts_s < 0 and event.do is not Deed.CLOCK_JUMP:
+                raise self._wrong(f"script[{number}].lasts_s", "only a clock can jump back", "Use 0 or more.")
+
+    def _check_timetable(self, market: ScheduledMarket) -> None:
+        times = [moment.at_s for moment in market.moments]
+        if not times or times[0] != 0 or times != sorted(set(times)):
+            problem = "the first moment is not at 0, or later ones do not rise"
+            raise self._wrong("market.moments", problem, "Begin with at_s = 0 and sort them.")
+        if market.repeat_every_s and market.repeat_every_s < times[-1] + 1.0:
+            problem = f"it is over before the last moment, at {times[-1]:g} s"
+            raise self._wrong("market.repeat_every_s", problem, "Use a later time, or 0 for once.")
 
     # -- values -------------------------------------------------------------------------------------------------------
 
@@ -189,7 +212,9 @@ class _Reader:
         if get_origin(hint) in (Union, UnionType) and NoneType in options:
             (hint,) = (option for option in options if option is not NoneType)
         read = self._scalar(hint, value, key)
-        if isinstance(read, int | float) and not isinstance(read, bool):
+        if isinstance(read, int | float | Decimal) and not isinstance(read, bool):
+            if not math.isfinite(read):
+                raise self._wrong(key, f"{value!r} is not a finite number", "Use one.")
             least, most = field.metadata.get("least"), field.metadata.get("most")
             if least is not None and read < least:
                 raise self._wrong(key, f"{value!r} is below {least:g}", f"Use {least:g} or more.")
@@ -201,7 +226,7 @@ class _Reader:
         if not isinstance(value, dict):
             raise self._wrong(key, f"a table is expected, not {value!r}", f"Write [{key}].")
         kind = value.get("kind", "constant")
-        if kind not in MARKET_KINDS:
+        if not isinstance(kind, str) or kind not in MARKET_KINDS:
             raise self._wrong(f"{key}.kind", f"{kind!r} is no kind of market", f"There are: {', '.join(MARKET_KINDS)}.")
         return self.table(MARKET_KINDS[kind], {name: given for name, given in value.items() if name != "kind"}, key)
 

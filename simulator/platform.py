@@ -15,21 +15,21 @@ from contextvars import Context
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from random import Random
 
-from fsm.application import AppTrigger
+from fsm.application import AppState, AppTrigger
 from fsm.engine import Engine
 from fsm.joint import AFTER_VM, FireApplication
 from fsm.journal_kinds import Kind
 from fsm.notices import ScheduledEvent
-from fsm.spot_vm import PAY_AS_YOU_GO, SPOT_VM, Offer, VmFact, VmRow, VmState, VmTrigger, vm_facts
-from simulator.faults import FaultPlan, Injector
+from fsm.spot_vm import SPOT_VM, Offer, VmFact, VmRow, VmState, VmTrigger, vm_facts
+from simulator.faults import Injector
 from simulator.journal import PLATFORM
 from simulator.machine import Machine, SkewedClock, StartWorker, announce, retract
 from simulator.market import Market, Moment
+from simulator.mischief import Mischief
 from simulator.observing import Observer
 from simulator.process import Ending, Process
-from simulator.scenario import Action, Deed, Scenario, ScriptedEvent, VmPlan
+from simulator.scenario import Action, Scenario, ScriptedEvent
 from simulator.workload import drawn_length
 from simulator.world import World
 
@@ -37,6 +37,10 @@ RESTART_WORKER_S = 5.0
 """A worker whose process ended is started again after this, as its unit says."""
 ACKNOWLEDGED_S = 1.0
 """An acknowledged event starts about this much later."""
+AT_START_S = 5.0
+"""A VM that is evicted at its start is taken, or announced to be, within this."""
+RECOVERY_ROUNDS = 12
+"""A recovery whose calls take no time takes about so many rounds of the loop."""
 
 
 class Platform(Observer):
@@ -47,6 +51,7 @@ class Platform(Observer):
         evictions, announced, withdrawn: how often VMs were taken, how often that was announced, and how many
             announcements came to nothing.
         refusals: how often an allocation was refused.
+        is_calm: nothing goes wrong any more.
     """
 
     def __init__(
@@ -63,9 +68,8 @@ class Platform(Observer):
         self._allocations = 0
         self._events = 0
         self._acknowledged: dict[str, asyncio.Event] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._mischief: list[asyncio.Task[None]] = []
-        self._calm = False
+        self._tasks: set[asyncio.Task[object]] = set()
+        self.is_calm = False
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.evictions = self.announced = self.withdrawn = self.refusals = 0
         skewed = scenario.faults.clock_skew_s_max
@@ -75,28 +79,24 @@ class Platform(Observer):
             for number in range(1, plan.count + 1)
         ]
         self._by_name = {machine.name: machine for machine in self.machines}
+        if skewed:
+            injector.happened["clock_skew_s_max"] += len(self.machines)
+        self._mischief = Mischief(self, scenario, world, injector, self._random)
 
     # -- its life -----------------------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Begin: the market moves, the operator deploys, the script and the faults run."""
         self._note_market()
-        self._spawn(self._follow_market())
+        self.spawn(self._follow_market())
         for machine in self.machines:
-            self._spawn(self._operate(machine))
-            for name, deed in self._hourly_deeds():
-                rate = getattr(self._scenario.faults, name)
-                if rate > 0:
-                    self._mischief.append(self._spawn(self._hourly(machine, name, rate, deed)))
-        for event in self._scenario.script:
-            self._spawn(self._perform(event))
+            self.spawn(self._operate(machine))
+        self._mischief.begin()
 
     def calm(self) -> None:
         """From now on there is room and the price is right, and nothing goes wrong; the operator looks at once."""
-        self._calm = True
-        for task in self._mischief:
-            task.cancel()
-        self._injector.silent.clear()
+        self.is_calm = True
+        self._mischief.cease()
         for machine in self.machines:
             machine.no_room_until_s = 0.0
             if not machine.doomed:
@@ -127,15 +127,16 @@ class Platform(Observer):
                 await asyncio.sleep(period_s)
                 look()
 
-        self._spawn(go_on())
+        self.spawn(go_on())
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    def spawn(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
+        """Let something happen beside everything else; what it raises ends the run."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
 
-    def _done(self, task: asyncio.Task[None]) -> None:
+    def _done(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self.failure.done():
             self.failure.set_exception(error)
@@ -150,7 +151,7 @@ class Platform(Observer):
 
     def facts(self, machine: Machine) -> frozenset[VmFact]:
         """The facts about one VM now."""
-        if self._calm:
+        if self.is_calm:
             return vm_facts(machine.terms, Offer(price_usd_per_h=Decimal("0.00001"), capacity_available=True))
         return vm_facts(
             machine.terms,
@@ -192,6 +193,8 @@ class Platform(Observer):
         self._charge(machine)
         machine.state = after
         machine.history.append((self._now_s(), after, row.id))
+        if row.trigger is VmTrigger.EVICT:
+            self._note_cause(facts)
         machine.changed.set()
         for consequence in AFTER_VM.consequences(row, before, all_settled=True):
             assert isinstance(consequence, FireApplication)
@@ -202,10 +205,17 @@ class Platform(Observer):
                 self._take(machine)
         return row
 
+    def _note_cause(self, facts: frozenset[VmFact]) -> None:
+        """Tell the drought or the price spike that may be on that it took a VM."""
+        if VmFact.CAPACITY_AVAILABLE in facts:
+            self._injector.evicted("price_spike", self._now_s())
+        elif self._market.now.capacity == 0:
+            self._injector.evicted("drought", self._now_s())
+
     def _boot(self, machine: Machine, before: VmState) -> None:
         self._allocations += 1
         machine.allocate(before, self._allocations)
-        self._spawn(self._come_up(machine, machine.boots))
+        self.spawn(self._come_up(machine, machine.boots))
 
     def _take(self, machine: Machine) -> None:
         """The VM is gone, and its worker with it."""
@@ -224,21 +234,21 @@ class Platform(Observer):
         """Boot, then start the worker; later start it again whenever it ends while the VM runs."""
         plan, faults = machine.plan, self._scenario.faults
         if plan.evictions_per_h > 0:
-            self._spawn(self._take_its_turn(machine, boot))
-        if not self._calm and self._random.random() < faults.evicted_at_start:
-            self._spawn(self._evict_after(machine, self._random.uniform(0.0, 5.0), boot))
+            self.spawn(self._take_its_turn(machine, boot))
+        if not self.is_calm and self._random.random() < faults.evicted_at_start:
+            self.spawn(self._evict_at_start(machine, boot))
         await asyncio.sleep(drawn_length(self._random, plan.boot_s, plan.boot))
         if machine.boots != boot or not machine.running:
             return
         machine.process = self._start_worker(machine)
-        if not self._calm and self._random.random() < faults.evicted_recovering:
-            self._spawn(self._evict_after(machine, self._random.uniform(0.0, 2.0), boot))
+        if not self.is_calm and self._random.random() < faults.evicted_recovering:
+            self.spawn(self._evict_recovering(machine, boot))
 
     def ended(self, process: Process) -> None:
         """A worker ended: its unit starts it again, unless the VM went with it."""
         machine = self._by_name[process.vm_name]
         if machine.process is process and machine.running and process.ending is not Ending.CRASHED:
-            self._spawn(self._restart_worker(machine, machine.boots))
+            self.spawn(self._restart_worker(machine, machine.boots))
 
     async def _restart_worker(self, machine: Machine, boot: int) -> None:
         await asyncio.sleep(RESTART_WORKER_S)
@@ -251,19 +261,44 @@ class Platform(Observer):
         """Evict at the plan's rate, for as long as this boot lasts."""
         while True:
             await asyncio.sleep(self._random.expovariate(machine.plan.evictions_per_h / 3600.0))
-            if machine.boots != boot or not machine.running or self._calm:
+            if machine.boots != boot or not machine.running or self.is_calm:
                 return
             await self.evict(machine)
 
-    async def _evict_after(self, machine: Machine, pause_s: float, boot: int) -> None:
-        await asyncio.sleep(pause_s)
-        if machine.boots == boot and not self._calm:
-            await self.evict(machine)
+    async def _evict_at_start(self, machine: Machine, boot: int) -> None:
+        await asyncio.sleep(self._random.uniform(0.0, AT_START_S))
+        if machine.boots == boot and not self.is_calm and await self.evict(machine):
+            self._injector.happened["evicted_at_start"] += 1
+
+    async def _evict_recovering(self, machine: Machine, boot: int) -> None:
+        """Take a VM whose worker has just been started: where calls take no time, within a few rounds of the loop."""
+        if self._scenario.faults.latency_s_max > 0:
+            await asyncio.sleep(self._random.uniform(0.0, 2 * self._scenario.faults.latency_s_max))
+        for _ in range(self._random.randint(0, RECOVERY_ROUNDS)):
+            await asyncio.sleep(0)
+        if machine.boots != boot or machine.worker is None or self.is_calm:
+            return
+        recovering = machine.worker.worker.state in (AppState.OFFLINE, AppState.RECOVERING, AppState.WARMING_UP)
+        if await self.evict(machine) and recovering:
+            self._injector.happened["evicted_recovering"] += 1
+
+    def strike(self, process: Process) -> bool:
+        """Kill a process that lives, half of the time with its VM; whether it did."""
+        if not process.alive:
+            return False
+        machine = self._by_name[process.vm_name]
+        if self._random.random() < 0.5:
+            self._journal.write(Kind.KILL, {"vm": machine.name})
+            process.die(Ending.DIED)
+        else:
+            plan = machine.plan
+            self.take(machine, outage_s=drawn_length(self._random, plan.outage_s, plan.outage))
+        return True
 
     async def evict(
         self, machine: Machine, *, outage_s: float | None = None, notice_s: float | None = None, market: bool = False
-    ) -> None:
-        """Take a VM, with or without a notice.
+    ) -> bool:
+        """Take a VM, with or without a notice; whether it was taken.
 
         Args:
             machine: which.
@@ -272,7 +307,7 @@ class Platform(Observer):
             market: the reason is the market's, and may have passed when the time has come.
         """
         if not machine.running or machine.doomed:
-            return
+            return False
         machine.doomed, boot, plan = True, machine.boots, machine.plan
         event_id = ""
         try:
@@ -281,14 +316,14 @@ class Platform(Observer):
                 notice_s = self._random.uniform(plan.notice_s_min, plan.notice_s_max) if announced else -1.0
             if notice_s >= 0:
                 event_id = await self._give_notice(machine, notice_s)
-            if _gone(machine, boot) or (self._calm and not event_id):
-                return
+            if _gone(machine, boot) or (self.is_calm and not event_id):
+                return False
             if outage_s is None and not market:
                 outage_s = drawn_length(self._random, plan.outage_s, plan.outage)
-            if self.take(machine, outage_s=None if market else outage_s):
-                self.announced += bool(event_id)
-            else:
-                self.withdrawn += bool(event_id)
+            taken = self.take(machine, outage_s=None if market else outage_s)
+            self.announced += taken and bool(event_id)
+            self.withdrawn += bool(event_id) and not taken
+            return taken
         finally:
             machine.doomed = False
             retract(self.machines, event_id)
@@ -309,9 +344,13 @@ class Platform(Observer):
         self.evictions += taken
         return taken
 
+    def do(self, event: ScriptedEvent, machine: Machine) -> None:
+        """Do something to a VM, now; on behalf of nobody, whoever asks."""
+        Context().run(self.spawn, self._mischief.perform(event, machine))
+
     def order_eviction(self, machine: Machine) -> None:
         """Take a VM when it suits the platform: with or without a notice, as its plan draws it."""
-        self._spawn(self.evict(machine))
+        self.spawn(self.evict(machine))
 
     async def _give_notice(self, machine: Machine, notice_s: float) -> str:
         """Announce, and wait until it is time: as announced, earlier, or soon after it was acknowledged."""
@@ -343,6 +382,28 @@ class Platform(Observer):
             await asyncio.sleep(late_s)
         return event_id
 
+    async def show(
+        self, vm_name: str, event_type: str, lasts_s: float, *, in_s: float, duration_s: float | None = None
+    ) -> None:
+        """Announce an event on every VM, and take it back after `lasts_s`; nothing else comes of it."""
+        event_id = self._new_event_id()
+        announce(
+            self.machines,
+            ScheduledEvent(
+                event_id=event_id,
+                event_type=event_type,
+                resources=(vm_name,),
+                started=False,
+                not_before=self._world.clock.now() + timedelta(seconds=in_s),
+                duration_s=duration_s,
+                source="Platform",
+            ),
+        )
+        try:
+            await asyncio.sleep(lasts_s)
+        finally:
+            retract(self.machines, event_id)
+
     def acknowledged(self, process: Process, event_id: str) -> None:
         """A worker lets an event start."""
         if event_id in self._acknowledged and not process.life.dead:
@@ -357,7 +418,7 @@ class Platform(Observer):
     async def _follow_market(self) -> None:
         while (change_s := self._market.next_change_s) is not None:
             await asyncio.sleep(max(0.0, change_s - self._now_s()))
-            if self._calm:
+            if self.is_calm:
                 return
             self.settle_bills()
             if self._market.advance(self._now_s()):
@@ -373,7 +434,7 @@ class Platform(Observer):
         self._note_market()
         for machine in self.machines:
             if machine.running and not machine.doomed and self._is_due(machine):
-                self._spawn(self.evict(machine, market=True))
+                self.spawn(self.evict(machine, market=True))
 
     def _is_due(self, machine: Machine) -> bool:
         """Whether the table would evict it now."""
@@ -402,10 +463,10 @@ class Platform(Observer):
             pause_s = min(plan.pause_s_max, plan.first_pause_s * 2.0 ** min(attempt - 1, 30))
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s * self._random.uniform(0.5, 1.0)):
-                    while not (self._calm or machine.running):
+                    while not (self.is_calm or machine.running):
                         await machine.changed.wait()
                         machine.changed.clear()
-            if self._calm:
+            if self.is_calm:
                 await asyncio.sleep(1.0)
             if _gone(machine, machine.boots):
                 self._bring_back(machine)
@@ -424,126 +485,6 @@ class Platform(Observer):
         if self.fire(machine, trigger).dest is None:
             self.refusals += 1
 
-    # -- mischief, drawn or scripted ----------------------------------------------------------------------------------
-
-    def _hourly_deeds(self) -> tuple[tuple[str, Callable[[Machine], Coroutine[None, None, None]]], ...]:
-        plan: FaultPlan = self._scenario.faults
-        draw: Random = self._random
-        return (
-            ("imds_outage", lambda m: self._silence(m, draw.uniform(0.0, plan.imds_outage_s_max))),
-            ("notice_withdrawn", lambda m: self._withdrawn_notice(m, draw.uniform(0.0, 40.0))),
-            ("notice_foreign", lambda m: self._foreign_notice(m, draw.uniform(0.0, 40.0))),
-            ("freeze", lambda m: self._freeze(m, draw.uniform(0.0, plan.freeze_s_max), announced=draw.random() < 0.5)),
-            ("death", self._kill),
-            ("stop", self._stop),
-            ("clock_jump", lambda m: self._jump(m, draw.uniform(-1.0, 1.0) * plan.clock_jump_s_max)),
-        )
-
-    async def _hourly(
-        self, machine: Machine, name: str, rate: float, deed: Callable[[Machine], Coroutine[None, None, None]]
-    ) -> None:
-        random = self._world.random(f"{name} {machine.name}")
-        while True:
-            await asyncio.sleep(random.expovariate(rate / 3600.0))
-            if machine.running:
-                await deed(machine)
-
-    async def _perform(self, event: ScriptedEvent) -> None:
-        await asyncio.sleep(event.at_s)
-        for machine in self.machines:
-            if not self._calm and event.vm in ("*", machine.name):
-                self._spawn(self._do(event, machine))
-
-    def do(self, event: ScriptedEvent, machine: Machine) -> None:
-        """Do something to a VM, now; on behalf of nobody, whoever asks."""
-        Context().run(self._spawn, self._do(event, machine))
-
-    async def _do(self, event: ScriptedEvent, machine: Machine) -> None:
-        match event.do:
-            case Deed.EVICT:
-                await self.evict(machine, outage_s=event.lasts_s, notice_s=event.notice_s)
-            case Deed.FREEZE:
-                await self._freeze(machine, event.lasts_s, announced=event.notice_s >= 0, notice_s=event.notice_s)
-            case Deed.WITHDRAWN_NOTICE:
-                await self._withdrawn_notice(machine, event.lasts_s)
-            case Deed.FOREIGN_NOTICE:
-                await self._foreign_notice(machine, event.lasts_s)
-            case Deed.KILL:
-                await self._kill(machine)
-            case Deed.STOP:
-                await self._stop(machine)
-            case Deed.CLOCK_JUMP:
-                await self._jump(machine, event.lasts_s)
-
-    async def _silence(self, machine: Machine, lasts_s: float) -> None:
-        self._injector.silent.add(machine.name)
-        try:
-            await asyncio.sleep(lasts_s)
-        finally:
-            self._injector.silent.discard(machine.name)
-
-    async def _withdrawn_notice(self, machine: Machine, lasts_s: float) -> None:
-        """An event that names the VM, and vanishes without having started."""
-        if not machine.doomed:
-            self.withdrawn += 1
-            await self._show(machine.name, "Preempt", lasts_s, in_s=lasts_s + 10.0)
-
-    async def _foreign_notice(self, _machine: Machine, lasts_s: float) -> None:
-        await self._show("another-vm", "Preempt", lasts_s, in_s=30.0)
-
-    async def _show(
-        self, vm_name: str, event_type: str, lasts_s: float, *, in_s: float, duration_s: float | None = None
-    ) -> None:
-        event_id = self._new_event_id()
-        announce(
-            self.machines,
-            ScheduledEvent(
-                event_id=event_id,
-                event_type=event_type,
-                resources=(vm_name,),
-                started=False,
-                not_before=self._world.clock.now() + timedelta(seconds=in_s),
-                duration_s=duration_s,
-                source="Platform",
-            ),
-        )
-        try:
-            await asyncio.sleep(lasts_s)
-        finally:
-            retract(self.machines, event_id)
-
-    async def _freeze(self, machine: Machine, lasts_s: float, *, announced: bool, notice_s: float = 15.0) -> None:
-        """The VM stands still: its worker does nothing, and the world goes on."""
-        if announced:
-            await self._show(machine.name, "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
-            if self._calm:
-                return
-        process = machine.worker
-        if process is None or process.life.frozen:
-            return
-        self._journal.write(Kind.FREEZE, {"vm": machine.name, "for_s": round(lasts_s, 3)})
-        process.life.freeze()
-        await asyncio.sleep(lasts_s)
-        process.life.thaw()
-
-    async def _kill(self, machine: Machine) -> None:
-        if machine.worker is not None:
-            self._journal.write(Kind.KILL, {"vm": machine.name})
-            machine.worker.die(Ending.DIED)
-
-    async def _stop(self, machine: Machine) -> None:
-        """SIGTERM, and SIGKILL for whoever does not listen."""
-        process = machine.worker
-        if process is not None:
-            self._journal.write(Kind.STOP_SENT, {"vm": machine.name})
-            process.signals.send("SIGTERM")
-            await asyncio.wait([process.task], timeout=self._scenario.worker.stop_grace_s + 15.0)
-            process.die(Ending.DIED)
-
-    async def _jump(self, machine: Machine, by_s: float) -> None:
-        self._journal.write(Kind.CLOCK_JUMP, {"vm": machine.name, "by_s": round(by_s, 3)})
-        machine.clock.skew_s += by_s
-
     def _now_s(self) -> float:
         return self._world.clock.monotonic_s()
 
@@ -551,9 +492,3 @@ class Platform(Observer):
 def _gone(machine: Machine, boot: int) -> bool:
     """Whether this boot of the VM is over."""
     return machine.boots != boot or not machine.running
-
-
-def price_above_all(plans: tuple[VmPlan, ...], ceiling_usd_per_h: Decimal) -> Decimal:
-    """A price that is over every max price there is."""
-    limits = [plan.max_price_usd_per_h for plan in plans if plan.max_price_usd_per_h != PAY_AS_YOU_GO]
-    return min(ceiling_usd_per_h, max(limits, default=ceiling_usd_per_h) * 2)

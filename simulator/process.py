@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
@@ -42,13 +43,18 @@ class SeededRandomness(Randomness):
 
 
 class ScriptedSignals(Signals):
-    """Signals that the world sends."""
+    """Signals that the world sends: they are handled by the process, in its next round, and once it is not frozen."""
 
     def __init__(self) -> None:
         self.send: Callable[[str], None] = lambda _name: None
 
     def listen(self, on_stop: Callable[[str], None]) -> None:
-        self.send = on_stop
+        context = copy_context()
+
+        def send(name: str) -> None:
+            asyncio.get_running_loop().call_soon(on_stop, name, context=context)
+
+        self.send = send
 
     def close(self) -> None:
         self.send = lambda _name: None

@@ -160,6 +160,7 @@ class SimulationResult:
 
     Attributes:
         violations: promises that were broken; what they are in is `summary` and `journal`.
+        faults: how often each fault of the plan really happened, by name.
         missed: expectations of the scenario that were not met, one sentence each.
         journal: the lines of all sources in order, as `spotfsm replay` reads them.
     """
@@ -175,6 +176,7 @@ class SimulationResult:
     marks: tuple[Mark, ...]
     promises: Mapping[Promise, bool]
     violations: tuple[Violation, ...]
+    faults: Mapping[str, int]
     missed: tuple[str, ...]
     journal: tuple[str, ...]
 

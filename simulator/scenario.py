@@ -23,6 +23,10 @@ def _at_least(least: float, default: Any = MISSING, *, most: float | None = None
     return field(default=default, metadata=metadata)
 
 
+_PRICE = {"least": 0.00001, "most": 1_000_000.0}
+_COST = {"least": 0.0, "most": 1_000_000.0}
+
+
 # -- the market -------------------------------------------------------------------------------------------------------
 
 
@@ -35,7 +39,7 @@ class MarketAt:
     """
 
     at_s: float = _at_least(0.0, 0.0)
-    price_usd_per_h: Decimal
+    price_usd_per_h: Decimal = field(metadata=_PRICE)
     capacity: int = _at_least(-1, -1)
 
 
@@ -43,7 +47,7 @@ class MarketAt:
 class ConstantMarket:
     """One price, and room for a number of VMs (-1: any)."""
 
-    price_usd_per_h: Decimal = Decimal("0.04")
+    price_usd_per_h: Decimal = field(default=Decimal("0.04"), metadata=_PRICE)
     capacity: int = _at_least(-1, -1)
 
 
@@ -68,8 +72,8 @@ class StochasticMarket:
     """
 
     tick_s: float = _at_least(1.0, 300.0)
-    price_usd_per_h: Decimal = Decimal("0.04")
-    price_deviation: float = _at_least(0.0, 0.01)
+    price_usd_per_h: Decimal = field(default=Decimal("0.04"), metadata=_PRICE)
+    price_deviation: float = _at_least(0.0, 0.01, most=1.0)
     price_persistence: float = _at_least(0.0, 0.95, most=0.999999)
     capacity_down: float = _at_least(0.0, 0.0, most=1.0)
     capacity_up: float = _at_least(0.0, 0.2, most=1.0)
@@ -90,7 +94,7 @@ class TraceMarket:
     trace: str
     from_s: float = _at_least(0.0, 0.0)
     repeat: bool = True
-    price_usd_per_h: Decimal = Decimal("0.04")
+    price_usd_per_h: Decimal = field(default=Decimal("0.04"), metadata=_PRICE)
 
 
 MarketPlan = ConstantMarket | ScheduledMarket | StochasticMarket | TraceMarket
@@ -133,8 +137,8 @@ class VmPlan:
     count: int = _at_least(1, 1, most=1000)
     max_price_usd_per_h: Decimal = PAY_AS_YOU_GO
     policy: Policy = Policy.DEALLOCATE
-    disks_usd_per_h: Decimal = Decimal("0.002")
-    evictions_per_h: float = _at_least(0.0, 0.0)
+    disks_usd_per_h: Decimal = field(default=Decimal("0.002"), metadata=_COST)
+    evictions_per_h: float = _at_least(0.0, 0.0, most=3600.0)
     outage_s: float = _at_least(0.0, 600.0)
     outage: Length = Length.EXPONENTIAL
     announced: float = _at_least(0.0, 0.8, most=1.0)
@@ -225,6 +229,7 @@ class Deed(StrEnum):
     FREEZE = "freeze"
     WITHDRAWN_NOTICE = "withdrawn notice"
     FOREIGN_NOTICE = "foreign notice"
+    IMDS_OUTAGE = "imds outage"
     KILL = "kill"
     STOP = "stop"
     CLOCK_JUMP = "clock jump"
@@ -236,7 +241,8 @@ class ScriptedEvent:
 
     Attributes:
         vm: its name, such as "vm-1"; "*" is every VM.
-        lasts_s: how long a freeze or a notice lasts, the outage after an eviction, or by how much a clock jumps.
+        lasts_s: how long a freeze, a notice or a silence of Scheduled Events lasts, the outage after an eviction, or by
+            how much a clock jumps.
         notice_s: how long before it an eviction or a freeze is announced; below 0 for not at all.
     """
 
@@ -291,7 +297,7 @@ class Scenario:
     about: str = ""
     horizon_s: float = _at_least(1.0, 24 * HOUR_S)
     calm_s_max: float = _at_least(60.0, 48 * HOUR_S)
-    pay_as_you_go_usd_per_h: Decimal = Decimal("0.20")
+    pay_as_you_go_usd_per_h: Decimal = field(default=Decimal("0.20"), metadata=_PRICE)
     market: MarketPlan = ConstantMarket()
     vms: tuple[VmPlan, ...] = (VmPlan(),)
     operator: OperatorPlan = OperatorPlan()

@@ -10,7 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from fsm.promises import Promise
 from fsm.runner import Worker
 from simulator.checkers import checkers_for
 from simulator.expecting import missed_expectations
@@ -106,6 +108,7 @@ class Simulation:
 
     async def run(self, on_progress: OnProgress | None) -> SimulationResult:
         """Live, be calmed, be judged."""
+        asyncio.get_running_loop().set_exception_handler(self._raised)
         arrivals = asyncio.create_task(self._arrive())
         self._platform.open()
         if on_progress is not None:
@@ -126,6 +129,13 @@ class Simulation:
         for machine, (_, billed) in zip(self._platform.machines, summary_costs, strict=True):
             machine.bill = billed
         return self._result(over_s)
+
+    def _raised(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback that raises, such as a signal's handler, is a crash, though nobody has awaited it."""
+        if "exception" in context and "handle" in context:
+            self._case.note(Promise.ALWAYS_COMES_BACK, f"a callback raised {context['exception']!r}")
+        else:
+            loop.default_exception_handler(context)
 
     async def _arrive(self) -> None:
         await self._workload.arrive(lambda text: self._stage.world.queues.put(self._stage.world.queue_name, text))
@@ -178,6 +188,7 @@ class Simulation:
             marks=recorder.marks,
             promises={checker.promise: checker.promise not in broken for checker in self._stage.checkers},
             violations=tuple(self._case.violations),
+            faults=dict(sorted(self._stage.injector.happened.items())),
             missed=(),
             journal=tuple(journal_lines(self._stage.world.entries)),
         )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fsm.promises import Promise
 from fsm.runner import Worker, WorkerSettings
-from simulator.checkers import AlwaysComesBack, Case, Checker, Violation, checkers_for
+from simulator.checkers import AlwaysComesBack, Case, Checker, checkers_for
 from simulator.faults import FaultPlan, Injector
 from simulator.machine import Machine
 from simulator.market import Market
@@ -21,7 +21,7 @@ from simulator.network import Fault
 from simulator.observing import Observer
 from simulator.offers import moments_of
 from simulator.platform import Platform
-from simulator.process import Ending, Process
+from simulator.process import Process
 from simulator.scenario import Scenario, WorkerPlan
 from simulator.work import Work
 from simulator.world import MakeWorker, World
@@ -79,13 +79,7 @@ class Stage:
         self.world = World(seed=seed, stored=scenario.worker.store, make_worker=make_worker)
         self.work = make_work(self.world)
         self.injector = Injector(scenario.faults, self.world.random("faults"))
-        moments = moments_of(
-            scenario,
-            market=self.world.random("market"),
-            faults=self.world.random("market faults"),
-            directory=directory,
-        )
-        self.market = Market(moments)
+        self.market = Market(moments_of(scenario, self.world, self.injector, directory))
         self.platform = Platform(scenario, self.world, self.market, self.injector, self._start_worker)
         self.case = Case(world=self.world, work=self.work, broken=over)
         self.checkers = tuple(make_checkers(self.case))
@@ -114,7 +108,7 @@ class Stage:
 
     def fault(self, process: Process, call: str) -> Fault | None:
         """What goes wrong with this call."""
-        return self.injector.of_call(call, process.vm_name, partial(process.die, Ending.DIED))
+        return self.injector.of_call(call, process.vm_name, partial(self.platform.strike, process))
 
     def undisturb(self) -> None:
         """From now on calls, leases and writes go well."""
@@ -156,8 +150,7 @@ class Stage:
             )
             if hung:
                 names = ", ".join(process.name for process in live if process.task in hung)
-                what = f"{names} did not end after SIGTERM"
-                self.case.violations.append(Violation(promise=Promise.DRAINED_IN_TIME, at_s=self.case.now_s, what=what))
+                self.case.note(Promise.DRAINED_IN_TIME, f"{names} did not end after SIGTERM")
 
     async def close(self) -> None:
         """End everything that still runs."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from fsm.promises import Promise
 from fsm.spot_vm import PAY_AS_YOU_GO, Policy
-from simulator.faults import NO_FAULTS, drawn
+from simulator.faults import DAYS_S, NO_FAULTS, FaultPlan, drawn
 from simulator.result import SimulationResult
 from simulator.scenario import (
     Action,
@@ -34,7 +34,10 @@ SHRINK_RUNS_MAX: Final = 60
 
 
 def drawn_scenario(seed: int) -> Scenario:
-    """A short world of its own for each seed: some 20 simulated minutes of faults, then calm."""
+    """A short world of its own for each seed: some 20 simulated minutes of faults, then calm.
+
+    Where capacity or a fair price is gone for days, these days come on top: nothing runs in them.
+    """
     draw = Random(f"{seed}/swarm")  # noqa: S311 -- a simulation is to be repeatable, not secret
     horizon_s = draw.choice((600.0, 1200.0))
     unit_s = draw.choice((0.1, 1.0, 5.0))
@@ -42,22 +45,26 @@ def drawn_scenario(seed: int) -> Scenario:
     faults = drawn(draw, run_s=horizon_s)
     jobs = draw.randint(1, 30)
     # Deliveries that overlap are rare by chance: where leases are short and calls slow, many hungry workers wait for
-    # every job, a call is either quick or slow enough to be overtaken, and no call is given up too early.
+    # every job, a call is either quick or slow enough to be overtaken, no call is given up too early, and few workers
+    # die over one.
     overlapping = bool(faults.lease_short and faults.slow)
     if overlapping:
-        faults = replace(faults, lease_short=0.6, slow=0.2, slow_s_max=9.0)
+        kill_before, kill_after = (min(0.002, share) for share in (faults.kill_before, faults.kill_after))
+        faults = replace(
+            faults, lease_short=0.8, slow=0.3, slow_s_max=9.0, kill_before=kill_before, kill_after=kill_after
+        )
         service_s = unit_s
     return Scenario(
         name=SWARM,
         about=f"drawn from seed {seed}",
-        horizon_s=horizon_s,
+        horizon_s=horizon_s + _days_s(faults),
         calm_s_max=20_000.0,
         market=_drawn_market(draw),
-        vms=(_drawn_vms(draw, least=3 if overlapping else 1),),
+        vms=(_drawn_vms(draw, least=3 if overlapping else 1, limited=faults.price_spike > 0),),
         operator=OperatorPlan(
             action=draw.choice((Action.RESTART, Action.REDEPLOY, Action.RECREATE)),
             first_pause_s=draw.choice((1.0, 30.0)),
-            pause_s_max=120.0,
+            pause_s_max=3600.0 if _days_s(faults) else 120.0,
         ),
         workload=WorkloadPlan(
             jobs=30 if overlapping else jobs,
@@ -82,6 +89,12 @@ def drawn_scenario(seed: int) -> Scenario:
     )
 
 
+def _days_s(faults: FaultPlan) -> float:
+    """How long nothing runs, at most, when a drought or a price spike lasts for days."""
+    for_days = faults.drought > 0 and faults.drought_s == DAYS_S
+    return DAYS_S if for_days or (faults.price_spike > 0 and faults.price_spike_s == DAYS_S) else 0.0
+
+
 def _drawn_market(draw: Random) -> ConstantMarket | StochasticMarket:
     if draw.random() < 0.5:
         return ConstantMarket()
@@ -94,10 +107,11 @@ def _drawn_market(draw: Random) -> ConstantMarket | StochasticMarket:
     )
 
 
-def _drawn_vms(draw: Random, *, least: int) -> VmPlan:
+def _drawn_vms(draw: Random, *, least: int, limited: bool) -> VmPlan:
+    """VMs of one kind; those with a limit feel the price."""
     return VmPlan(
         count=max(least, draw.choice((1, 2, 3, 4))),
-        max_price_usd_per_h=draw.choice((PAY_AS_YOU_GO, Decimal("0.041"))),
+        max_price_usd_per_h=Decimal("0.041") if limited or draw.random() < 0.5 else PAY_AS_YOU_GO,
         policy=draw.choice(tuple(Policy)),
         evictions_per_h=draw.choice((0.0, 6.0, 30.0, 120.0)),
         outage_s=draw.choice((1.0, 60.0)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +23,8 @@ from fsm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from simulator.loading import LoadedScenario
+    from simulator.many import Planned
     from simulator.result import SimulationResult
-    from simulator.scenario import Scenario
 
 _EXAMPLE = "Example: spotfsm simulate eviction-storm --seed 7 --html storm.html"
 QUIET_S = 2.0
@@ -31,6 +32,10 @@ QUIET_S = 2.0
 SHRINKING_S = 60.0
 """About how long a run that breaks a promise is shrunk; never more than the simulator's own number of runs."""
 _RUNS_MAX = 1_000_000
+_PROCESSES_MAX = 256
+_LASTING_S_MAX = 30 * 86_400.0
+_PATIENCE = 0.05
+"""The share of the time so far that passes between two words about it: an hour's command speaks every three minutes."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,8 +53,30 @@ def _simulate(
         int, typer.Option("--seed", metavar="N", parser=options.whole(0, 10**12), help="What is drawn.")
     ] = 0,
     runs: Annotated[
+        int | None,
+        typer.Option(
+            "--runs",
+            metavar="N",
+            parser=options.whole(1, _RUNS_MAX),
+            help="How many seeds, from --seed on; 1, or with --lasting no limit.",
+            show_default=False,
+        ),
+    ] = None,
+    lasting: Annotated[
+        float | None,
+        typer.Option(
+            "--lasting",
+            metavar="DURATION",
+            parser=options.duration(1.0, _LASTING_S_MAX),
+            help="Begin no run after this.",
+            show_default=False,
+        ),
+    ] = None,
+    processes: Annotated[
         int,
-        typer.Option("--runs", metavar="N", parser=options.whole(1, _RUNS_MAX), help="How many seeds, from --seed on."),
+        typer.Option(
+            "--processes", metavar="N", parser=options.whole(1, _PROCESSES_MAX), help="How many runs at a time."
+        ),
     ] = 1,
     html: Annotated[
         Path | None,
@@ -63,8 +90,8 @@ def _simulate(
     """Run a scenario offline: market, VMs, evictions, faults, work, and the worker that production runs.
 
     Exit 1 if a promise is broken or an expectation of the scenario is missed. The scenario swarm draws a short world of
-    faults from each seed. Keys of --json: ok, scenario, runs (seed, variant, ok, summary, costs, promises, violations,
-    missed, replay).
+    faults from each seed. Keys of --json: ok, scenario, runs (seed, variant, ok, summary, costs, faults, promises,
+    violations, missed, replay).
     """
     if list_them:
         return _list(as_json=as_json)
@@ -72,7 +99,8 @@ def _simulate(
         raise ConfigurationError("scenario", "none is named", "Name one of `spotfsm simulate --list`, or a file.")
     if html is not None:
         _check_page(html)
-    outcomes, first, failure = _run_all(scenario, seed, runs)
+    wanted = runs or (1 if lasting is None else _RUNS_MAX)
+    outcomes, first, failure = _run_all(scenario, range(seed, seed + wanted), processes, lasting)
     if as_json:
         show_json(
             {
@@ -120,92 +148,120 @@ def _check_page(html: Path) -> None:
 # -- running ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Planned:
-    seed: int
-    variant: Mapping[str, str]
-    scenario: Scenario
-    directory: Path | None
-
-
-def _planned(name: str, first_seed: int, runs: int) -> Iterator[_Planned]:
+def _planned(name: str, seeds: range) -> Iterator[tuple[Mapping[str, str], Planned]]:
     """Every run: a swarm is drawn anew for each seed, a sweep has each of its variants run with each seed."""
     from simulator.loading import load_scenario, variants
+    from simulator.many import Planned
     from simulator.swarm import SWARM
 
     loaded: LoadedScenario | None = None
-    for seed in range(first_seed, first_seed + runs):
+    for seed in seeds:
         if loaded is None or name == SWARM:
             loaded = load_scenario(name, seed=seed)
         for variant, scenario in variants(loaded.scenario):
-            yield _Planned(seed=seed, variant=variant, scenario=scenario, directory=loaded.directory)
+            yield variant, Planned(scenario=scenario, seed=seed, directory=loaded.directory)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """A run that failed, and how long it took in real time."""
+    """A run that failed, and about how long it takes in real time."""
 
     result: SimulationResult
     took_s: float
     directory: Path | None
 
 
-def _run_all(name: str, seed: int, runs: int) -> tuple[list[Outcome], SimulationResult, Failed | None]:
+def _run_all(
+    name: str, seeds: range, processes: int, lasting_s: float | None
+) -> tuple[list[Outcome], SimulationResult, Failed | None]:
     """What came of each run, the first run, and the first that failed."""
     outcomes: list[Outcome] = []
     first: SimulationResult | None = None
     failure: Failed | None = None
-    progress = Progress(runs)
-    for plan in _planned(name, seed, runs):
-        began_s = time.monotonic()
-        result = _run(plan, progress)
-        progress.runs_done += 1
+    progress, began_s = Progress(len(seeds) if lasting_s is None else None), time.monotonic()
+    given: deque[tuple[Mapping[str, str], Path | None]] = deque()
+
+    def plans() -> Iterator[Planned]:
+        for variant, plan in _planned(name, seeds):
+            if lasting_s is not None and time.monotonic() - began_s > lasting_s:
+                return
+            given.append((variant, plan.directory))
+            yield plan
+
+    for result in _results(plans(), processes, progress):
+        variant, directory = given.popleft()
+        outcomes.append(_outcome(result, variant, _replay(name, result.seed)))
+        progress.run_done()
         first = first or result
-        if failure is None and not result.ok:
-            failure = Failed(result=result, took_s=time.monotonic() - began_s, directory=plan.directory)
-        outcomes.append(
-            Outcome(
-                seed=plan.seed,
-                variant=plan.variant,
-                summary=result.summary,
-                costs=result.costs,
-                concurrency=plan.scenario.worker.concurrency,
-                promises=result.promises,
-                violations=tuple(str(violation) for violation in result.violations),
-                missed=result.missed,
-                replay=_replay(name, plan.seed),
-            )
-        )
-    assert first is not None
+        if not result.ok:
+            if len(seeds) > 1:
+                say(f"seed {result.seed}: {next(iter((*map(str, result.violations), *result.missed)))}")
+            took_s = (time.monotonic() - began_s) / len(outcomes) * processes
+            failure = failure or Failed(result=result, took_s=took_s, directory=directory)
+    if first is None:
+        raise ConfigurationError("sweep", "one of its keys has no value", "Give each at least one in `values`.")
     return outcomes, first, failure
 
 
-def _run(plan: _Planned, progress: Progress) -> SimulationResult:
-    from simulator.simulation import simulate
+def _results(plans: Iterator[Planned], processes: int, progress: Progress) -> Iterator[SimulationResult]:
+    """The runs one after the other, or several at a time."""
+    from simulator.many import run_all
 
-    return simulate(plan.scenario, plan.seed, directory=plan.directory, on_progress=progress.of_run(plan.seed))
+    if processes > 1:
+        return run_all(plans, processes=processes)
+    return (plan.run(progress.of_run(plan.seed)) for plan in plans)
+
+
+def _outcome(result: SimulationResult, variant: Mapping[str, str], replay: str) -> Outcome:
+    return Outcome(
+        seed=result.seed,
+        variant=variant,
+        summary=result.summary,
+        costs=result.costs,
+        concurrency=result.scenario.worker.concurrency,
+        faults=result.faults,
+        promises=result.promises,
+        violations=tuple(str(violation) for violation in result.violations),
+        missed=result.missed,
+        replay=replay,
+    )
 
 
 class Progress:
     """Says on stderr how far a command is, now and then, once it has taken longer than `QUIET_S`."""
 
-    def __init__(self, runs: int) -> None:
-        self.runs_done = 0
+    def __init__(self, runs: int | None) -> None:
+        self._runs_done = 0
         self._runs = runs
-        self._last_s = time.monotonic()
+        self._began_s = time.monotonic()
+        self._next_s = self._began_s + QUIET_S
+
+    def run_done(self) -> None:
+        """A run has ended."""
+        self._runs_done += 1
+        if self._runs_done != self._runs and self._is_time():
+            of_all = "" if self._runs is None else f" of {self._runs}"
+            say(f"{self._runs_done}{of_all} runs done")
 
     def of_run(self, seed: int) -> Callable[[float, int, int], None]:
         """What the simulator is to call."""
 
         def tell(simulated_s: float, settled: int, put: int) -> None:
-            now_s = time.monotonic()
-            if now_s - self._last_s < QUIET_S:
-                return
-            self._last_s = now_s
-            before = f"run {self.runs_done + 1} of {self._runs}, " if self._runs > 1 else ""
-            say(f"{before}seed {seed}: {duration_text(simulated_s)} simulated, {settled} of {put} jobs settled")
+            if self._is_time():
+                number = f"run {self._runs_done + 1}"
+                before = (
+                    f"{number}, " if self._runs is None else f"{number} of {self._runs}, " if self._runs > 1 else ""
+                )
+                say(f"{before}seed {seed}: {duration_text(simulated_s)} simulated, {settled} of {put} jobs settled")
 
         return tell
+
+    def _is_time(self) -> bool:
+        now_s = time.monotonic()
+        if now_s < self._next_s:
+            return False
+        self._next_s = now_s + max(QUIET_S, _PATIENCE * (now_s - self._began_s))
+        return True
 
 
 def _replay(name: str, seed: int) -> str:
@@ -228,7 +284,8 @@ def _show(outcomes: list[Outcome]) -> None:
         print()
     failed = [outcome for outcome in outcomes if not outcome.ok]
     verdict = f"{len(failed)} failed" if failed else "every promise kept, every expectation met"
-    print(f"{counted(len(outcomes), 'run')}: {verdict}", flush=True)
+    vm_h = sum(outcome.summary.running_s for outcome in outcomes) / 3600.0
+    print(f"{counted(len(outcomes), 'run')}, {vm_h:,.1f} VM-hours: {verdict}", flush=True)
 
 
 def _explain(failed: Failed, name: str, *, as_json: bool) -> None:
@@ -282,6 +339,7 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
             "pay_as_you_go_usd": str(costs.pay_as_you_go_usd),
             "saving": costs.saving,
         },
+        "faults": dict(outcome.faults),
         "promises": {promise.value: kept for promise, kept in outcome.promises.items()},
         "violations": list(outcome.violations),
         "missed": list(outcome.missed),

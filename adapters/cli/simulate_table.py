@@ -20,6 +20,7 @@ class Outcome:
     Attributes:
         variant: the values of the scenario's sweep that made it.
         concurrency: of each worker.
+        faults: how often each happened.
         replay: the command that runs it again.
     """
 
@@ -28,6 +29,7 @@ class Outcome:
     summary: Summary
     costs: Costs
     concurrency: int
+    faults: Mapping[str, int]
     promises: Mapping[Promise, bool]
     violations: tuple[str, ...]
     missed: tuple[str, ...]
@@ -89,6 +91,7 @@ _LINES = (
         regular=lambda run: run.summary.useful_s,
     ),
     _Line(name="redone work", spot=lambda run: run.summary.redone_s, text=duration_text, regular=lambda _: 0),
+    _Line(name="faults", spot=lambda run: sum(run.faults.values()), text=_count),
     _Line(name="VM time paid", spot=lambda run: run.summary.running_s, text=duration_text),
     _Line(name="  of it idle", spot=lambda run: run.summary.idle_s, text=duration_text),
 )

@@ -70,7 +70,7 @@ class Worker(NamedTuple):
 
 
 NOW: Final = "now"
-"""The boot and the process that a VM's presence names."""
+"""The boot and the process that a VM's presence names; it sorts after `DIED` and `ENDED`, as a later process does."""
 BEFORE: Final = "before"
 """An earlier boot."""
 DIED: Final = "died"

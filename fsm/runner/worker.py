@@ -16,7 +16,7 @@ from fsm.errors import ConfigurationError, DeniedError, MissingError, PlatformEr
 from fsm.journal import TEXT_MAX
 from fsm.journal_kinds import Kind
 from fsm.ports import VmIdentity
-from fsm.record import Presence
+from fsm.record import Presence, process_name
 from fsm.runner.delivering import Delivering
 from fsm.runner.leases import keep_leases
 from fsm.runner.receiving import Receiver
@@ -109,7 +109,7 @@ class Worker:
 
     def _open(self, identity: VmIdentity) -> Workplace:
         """Say who we are, and make the place where deliveries are worked."""
-        process = self._ports.randomness.token()
+        process = process_name(self._clock.monotonic_s(), self._ports.randomness.token())
         place = Workplace(
             ports=self._ports,
             settings=self._settings,
@@ -166,8 +166,7 @@ class Worker:
         started_s, attempt = self._clock.monotonic_s(), 0
         while self._situation.stop is None:
             try:
-                async with asyncio.timeout(None) as self._identifying:
-                    return await self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s)
+                return await self._ask_for_identity()
             except TimeoutError:
                 return None
             except PlatformError as exc:
@@ -176,10 +175,21 @@ class Worker:
                     remedy = "Check the address, or use --imds none off Azure."
                     raise ConfigurationError("--imds", f"no answer from instance metadata ({exc})", remedy) from exc
                 attempt += 1
-                await self._pause(attempt)
-            finally:
-                self._identifying = None
+            await self._pause(attempt)
         return None
+
+    async def _ask_for_identity(self) -> VmIdentity:
+        """One call of instance metadata.
+
+        Raises:
+            TimeoutError: a stop came first.
+            PlatformError: there is no usable answer.
+        """
+        try:
+            async with asyncio.timeout(None) as self._identifying:
+                return await self._ports.metadata.identity(timeout_s=self._settings.call_timeout_s)
+        finally:
+            self._identifying = None  # a stop that comes in a pause has no limit to bring forward
 
     async def _recover(self, place: Workplace) -> None:
         """Look up who was here before, and say that this process is here now."""

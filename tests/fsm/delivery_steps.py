@@ -152,4 +152,9 @@ def _replies_to(delivery: Delivery, records: Iterable[Record | None]) -> list[Ev
             return [Done(), Refused(), NoReply()]
 
 
-_PRESENCES: tuple[tuple[str | None, str | None], ...] = ((None, None), ("boot-9", None), (None, "process-9"))
+_PRESENCES: tuple[tuple[str | None, str | None], ...] = (
+    (None, None),
+    ("boot-9", None),
+    (None, "process-9"),
+    (None, "process-1"),
+)

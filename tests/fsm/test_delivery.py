@@ -165,10 +165,10 @@ def test_a_rejected_later_delivery_keeps_the_counts_of_the_earlier_ones() -> Non
 @pytest.mark.parametrize(
     ("boot_id", "process", "end"),
     [(None, None, End.LAPSE), ("boot-9", None, End.EVICTION), ("boot-9", "process-9", End.EVICTION),
-     (None, "process-9", End.DEATH)],
+     (None, "process-9", End.DEATH), (None, "process-1", End.LAPSE)],
 )  # fmt: skip
 def test_an_open_claim_is_judged_by_who_stands_there_now(boot_id: str | None, process: str | None, end: End) -> None:
-    """Another boot is an eviction, another process of the same boot a death, the same process a lapsed lease."""
+    """Another boot is an eviction, a later process of the boot a death, the same or an earlier one a lapse."""
     hand = Hand(epoch=3)
     left = Record(epoch=2, owner=EARLIER)
     assert hand.feed(Received(), Found(record=left, version="v4")) == ReadPresence(owner=EARLIER)
@@ -227,7 +227,7 @@ def test_the_tenth_death_without_progress_poisons(deaths: int) -> None:
     left = Record(epoch=2, owner=EARLIER, counts=Counts(deaths=deaths, fruitless_deaths=deaths))
     hand = Hand(epoch=3)
     found = Found(record=left, version="v4")
-    call = hand.feed(Received(), found, PresenceFound(presence=presence_of(EARLIER, process="another")))
+    call = hand.feed(Received(), found, PresenceFound(presence=presence_of(EARLIER, process="process-9")))
     assert isinstance(call, WriteRecord)
     assert call.record.status is (Status.POISONED if deaths + 1 == DEATHS_MAX else Status.OPEN)
     following = hand.feed(Written(version="v5"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,13 @@ from simulator.faults import UNITS, FaultPlan
 from simulator.loading import load_scenario, parse_scenario, shipped_names, variants, with_option
 from simulator.scenario import Scenario
 from simulator.simulation import simulate
+
+TIMETABLE = """
+[market]
+kind = "schedule"
+repeat_every_s = 9
+moments = [{ price_usd_per_h = 0.1 }, { at_s = 90, price_usd_per_h = 0.2 }]
+"""
 
 
 def _all_variants() -> list[tuple[str, Mapping[str, str], Scenario]]:
@@ -61,6 +69,19 @@ def test_at_least_twelve_ship_and_each_says_what_it_is_about() -> None:
         ("[workload]\npoison = 1.5", "workload.poison: 1.5 is above 1"),
         ("faults = 1", "faults: a table is expected, not 1"),
         ("[[script]]\ndo = 'evict'", "script[0].at_s: this key is missing"),
+        ("[[script]]\nat_s = 5\ndo = 'evict'\nvm = 'vm-9'", "script[0].vm: there is no VM 'vm-9'"),
+        ("[[script]]\nat_s = 5\ndo = 'freeze'\nlasts_s = -5", "script[0].lasts_s: only a clock can jump back"),
+        ("horizon_s = nan", "horizon_s: nan is not a finite number"),
+        ("calm_s_max = inf", "calm_s_max: inf is not a finite number"),
+        ("pay_as_you_go_usd_per_h = 'nan'", "pay_as_you_go_usd_per_h: 'nan' is not a finite number"),
+        ("[market]\nprice_usd_per_h = 0", "market.price_usd_per_h: 0 is below 1e-05"),
+        ("[market]\nkind = ['lunar']", "market.kind: ['lunar'] is no kind of market"),
+        (
+            TIMETABLE,
+            "market.repeat_every_s: it is over before the last moment, at 90 s",
+        ),
+        ("[faults]\ndeath = inf", "faults.death: inf is not a finite number"),
+        ("[[vms]]\nevictions_per_h = 1e9", "vms[0].evictions_per_h: 1000000000.0 is above 3600"),
     ],
 )
 def test_a_wrong_scenario_is_told_in_one_line(text: str, complaint: str) -> None:
@@ -77,6 +98,28 @@ def test_durations_are_numbers_or_words() -> None:
     """`90`, "90s" and "1.5m" are the same time."""
     for text in ("90", '"90s"', '"1.5m"'):
         assert parse_scenario(f"horizon_s = {text}", where="mine.toml").horizon_s == 90.0
+
+
+def test_a_sweep_without_values_is_told() -> None:
+    """A sweep over nothing would run nothing, and is a mistake."""
+    scenario = parse_scenario("[[sweep]]\nkey = 'workload.jobs'\nvalues = []", where="mine.toml")
+    with pytest.raises(ConfigurationError, match=r"sweep: workload\.jobs: it has no values"):
+        list(variants(scenario))
+
+
+def test_a_trace_that_is_over_is_told() -> None:
+    """Whoever begins after the end of a trace learns when that is."""
+    text = "[market]\nkind = 'trace'\ntrace = 'aws-us-west-2a-k80.csv'\nfrom_s = '900d'"
+    with pytest.raises(ConfigurationError, match=r"market\.from_s: aws-us-west-2a-k80\.csv is over after \d+ s"):
+        simulate(parse_scenario(text, where="mine.toml"), 0)
+
+
+def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+    """A file of another kind is one line, too."""
+    file = tmp_path / "picture.toml"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigurationError, match="it cannot be read as text"):
+        load_scenario(str(file))
 
 
 def test_an_unknown_scenario_names_the_known_ones() -> None:

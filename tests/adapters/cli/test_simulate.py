@@ -45,7 +45,7 @@ def test_the_table_sets_spot_beside_pay_as_you_go(inside: Command, small: Path) 
     assert rows["lost"] == ["0"]
     assert rows["evictions"] == ["1", "0"]
     assert {"makespan", "cost", "redone work", "of it idle"} <= set(rows)
-    assert lines[-1] == "1 run: every promise kept, every expectation met"
+    assert lines[-1] == "1 run, 0.1 VM-hours: every promise kept, every expectation met"
 
 
 def test_json_holds_each_run(inside: Command, small: Path) -> None:
@@ -69,7 +69,24 @@ def test_several_runs_are_told_by_their_mean_least_and_most(inside: Command, sma
     """One table for all seeds."""
     ended = inside("simulate", small, "--runs", 3)
     assert ended.out.splitlines()[0].split() == ["mean", "least", "most", "pay-as-you-go"]
-    assert "3 runs: every promise kept" in ended.out
+    assert "3 runs, 0.2 VM-hours: every promise kept" in ended.out
+
+
+def test_several_processes_say_what_one_says(inside: Command, small: Path) -> None:
+    """How many runs there are at a time changes nothing but the time, and not the order."""
+    small.write_text(SMALL + '[[sweep]]\nkey = "workload.checkpoint_every_s"\nvalues = [20, 60]\n')
+    alone = inside("simulate", small, "--runs", 6, "--json")
+    together = inside("simulate", small, "--runs", 6, "--json", "--processes", 3)
+    assert (together.code, together.out) == (alone.code, alone.out)
+
+
+def test_a_wrong_trace_is_one_line_from_another_process_too(inside: Command, small: Path) -> None:
+    """Exit 2 with the setting and the remedy, wherever the file was looked for."""
+    small.write_text(SMALL + '[market]\nkind = "trace"\ntrace = "nowhere.csv"\n')
+    for processes in (1, 2):
+        ended = inside("simulate", small, "--processes", processes)
+        assert ended.code == 2
+        assert ended.error_line.startswith("market.trace: there is no file ")
 
 
 def test_a_sweep_has_a_table_for_each_value(inside: Command, small: Path) -> None:
@@ -77,7 +94,7 @@ def test_a_sweep_has_a_table_for_each_value(inside: Command, small: Path) -> Non
     small.write_text(SMALL + '[[sweep]]\nkey = "workload.checkpoint_every_s"\nvalues = [20, 60]\n')
     out = inside("simulate", small).out
     assert out.index("workload.checkpoint_every_s = 20") < out.index("workload.checkpoint_every_s = 60")
-    assert "2 runs: every promise kept" in out
+    assert "2 runs, 0.1 VM-hours: every promise kept" in out
 
 
 def test_a_missed_expectation_fails_and_tells_how_to_run_it_again(inside: Command, small: Path) -> None:

@@ -793,17 +793,21 @@ def test_a_checkpoint_waits_for_the_one_whose_caller_gave_up() -> None:
     virtually(main)
 
 
-def test_a_stop_does_not_wait_for_silent_metadata() -> None:
-    """Asked to stop while instance metadata is silent, the worker ends at once."""
+@pytest.mark.parametrize("fault", [REQUEST_LOST, REQUEST_RESET], ids=["during a call", "between two tries"])
+def test_a_stop_does_not_wait_for_silent_metadata(fault: Fault) -> None:
+    """Asked to stop while instance metadata is silent, the worker ends at once and without an error."""
 
     async def main() -> None:
+        raised: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: raised.append(context))
         world = World(settings=FOREVER)
-        world.faults = lambda call: REQUEST_LOST if call == "metadata.identity" else None
+        world.faults = lambda call: fault if call == "metadata.identity" else None
         worker = world.start(at_once)
         await asyncio.sleep(1.0)
         worker.signals.send("SIGTERM")
         await worker.finish()
         assert world.clock.monotonic_s() < 1.5
+        assert raised == []
 
     virtually(main)
 
