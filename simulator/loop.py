@@ -91,7 +91,7 @@ class WorldLoop(LoopTimeEventLoop, asyncio.SelectorEventLoop):
         context: Context | None = None,
     ) -> asyncio.Handle:
         if self.frozen:
-            context = context or copy_context()
+            context = copy_context() if context is None else context  # an empty one is false, and nobody's
             life = context.get(LIFE)
             if life is not None and life.frozen:
                 handle = asyncio.Handle(callback, args, self, context)

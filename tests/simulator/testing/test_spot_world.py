@@ -274,6 +274,18 @@ def test_a_freeze_that_was_announced_does_not_come_in_a_calm_world() -> None:
         assert "platform: freeze" not in str(world.history)
 
 
+def test_a_frozen_worker_can_be_stopped_and_killed() -> None:
+    """Who waits for a frozen process to end is told when it is killed; nobody is held in its place."""
+    with SpotWorld(Book().render) as world:
+        world.advance(3.0)
+        world.freeze(lasts_s=30.0)
+        world.stop_worker()
+        world.kill_worker()
+        job = world.put()
+        world.run()
+        assert job.completed
+
+
 def test_the_same_seed_is_the_same_history() -> None:
     """Whatever is drawn comes from the seed alone."""
 
