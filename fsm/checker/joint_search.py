@@ -1,9 +1,10 @@
 """Searches the joint machine: safety in every state, liveness from every state, no row that stands for nothing.
 
 *Safety* is judged on every step. *Liveness* is judged on the calm steps alone: what happens while capacity and price
-are there, calls are answered and nobody wants the VM gone. If the calm steps form no cycle short of the goal and never
-run out before it, every calm run ends there, from every state that anything at all can lead to. What the store knows of
-a worker does not change while it calms down, so each origin is judged by itself.
+are there, calls are answered and nobody wants the VM gone. If the calm steps form no circle short of the goal and never
+run out before it, every calm run ends there, from every state that anything at all can lead to: more than weak fairness
+asks for, which would forgive a circle that some other calm step leads out of. What the store knows of a worker does not
+change while it calms down, so each origin is judged by itself.
 """
 
 from __future__ import annotations

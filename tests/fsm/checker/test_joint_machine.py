@@ -45,6 +45,18 @@ def test_a_wrong_row_breaks_the_promise_it_serves(row_id: str, dest: AppState | 
     assert promise in found(changed(row_id, dest))
 
 
+def test_what_never_comes_back_is_told_with_its_dead_end_or_its_circle() -> None:
+    """The trace of what fails to happen says how things stand at its end, or which steps come again and again."""
+    dead_end = found(changed("A28", AppState.DRAINED))[Promise.ALWAYS_COMES_BACK]
+    assert dead_end.trace[-1] == (
+        "From here nothing happens by itself: the VM is Running, the application Drained, no job."
+    )
+    circle = found(changed("A26", AppState.RECOVERING))[Promise.ALWAYS_COMES_BACK]
+    assert "it can go in circles" in circle.what
+    assert circle.trace[-1] == "From here the last 2 steps can come again and again."
+    assert [line.split(";")[0] for line in circle.trace[-3:-1]] == ["the store answers (nothing known)", "shut down"]
+
+
 def test_a_job_that_begins_in_a_drain_is_told_step_by_step() -> None:
     """The trace starts at the very beginning and ends with the step that breaks the promise."""
     rows = tuple(replace(row, dest=JobState.RUNNING) if row.id == "J1" else row for row in JOB.rows)
