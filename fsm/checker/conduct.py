@@ -83,9 +83,11 @@ def _of_the_drain(before: Delivery, event: Event, step: Step, *, draining: bool)
     again = before.goal is not None and written == before.goal.draft
     if draining and unbegun and claims and not again:
         yield Breach(Promise.NO_WORK_AFTER_NOTICE, "a job is claimed in a drain")
-    asks = step.delivery.phase in (Phase.READING_RECORD, Phase.READING_PRESENCE)
-    if draining and unbegun and asks and isinstance(event, NoReply):
-        yield Breach(Promise.DRAINED_IN_TIME, "a job that has not begun waits in a drain for a store that is silent")
+    asks = step.call is not None and step.delivery.phase in (Phase.READING_RECORD, Phase.READING_PRESENCE)
+    if draining and unbegun and asks and not isinstance(step.call, Renew):
+        yield Breach(
+            Promise.DRAINED_IN_TIME, "a job that has not begun waits in a drain for what the store knows of it"
+        )
     if not draining and any(JobFact.DRAINING in taken.facts for taken in step.taken):
         yield Breach(Promise.ALWAYS_COMES_BACK, "a job is handed back unbegun, and nobody drains")
 

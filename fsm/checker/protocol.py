@@ -15,6 +15,7 @@ QUICK = (
     FRESH,
     replace(FAILING, faults=1),
     replace(KILLING, faults=1),
+    replace(FAILING, name="a job with one failure left, and one worker", workers=1),
     REJECTED,
     replace(STORELESS, faults=3),
     HOPELESS,
@@ -58,7 +59,8 @@ def caught(sabotage: Sabotage) -> Trouble | None:
 
 def scenario_name(scenario: Scenario) -> str:
     """What the check of a scenario is called."""
-    size = f"{scenario.workers} workers, {scenario.messages} messages, {scenario.faults} faults"
+    numbers = {"worker": scenario.workers, "message": scenario.messages, "fault": scenario.faults}
+    size = ", ".join(f"{number} {noun}{'' if number == 1 else 's'}" for noun, number in numbers.items())
     return f"protocol: {scenario.name} ({size})"
 
 
