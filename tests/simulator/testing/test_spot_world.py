@@ -274,16 +274,18 @@ def test_a_freeze_that_was_announced_does_not_come_in_a_calm_world() -> None:
         assert "platform: freeze" not in str(world.history)
 
 
-def test_a_frozen_worker_can_be_stopped_and_killed() -> None:
-    """Who waits for a frozen process to end is told when it is killed; nobody is held in its place."""
-    with SpotWorld(Book().render) as world:
+def test_who_waits_for_a_frozen_process_is_not_held_with_it() -> None:
+    """The platform waits for a stopped worker's end, and goes on when that is killed while it stands still."""
+    limit = Decimal("0.05")
+    vm = VmPlan(boot_s=0.0, announced=0.0, max_price_usd_per_h=limit)
+    with SpotWorld(Book().render, vm=vm, worker=WorkerPlan(concurrency=1)) as world:
+        world.offer(price_usd_per_h=limit + Decimal("0.00001"))
+        world.offer(price_usd_per_h=limit)
         world.advance(3.0)
-        world.freeze(lasts_s=30.0)
+        world.freeze(lasts_s=3.0)
         world.stop_worker()
         world.kill_worker()
-        job = world.put()
-        world.run()
-        assert job.completed
+    assert not world.broken
 
 
 def test_the_same_seed_is_the_same_history() -> None:
