@@ -52,9 +52,15 @@ def test_an_installed_worker_runs_sandboxed_as_nobody_else_and_starts_at_boot(vm
 def test_its_log_in_the_journal_is_json_by_itself(vm: Vm) -> None:
     """Nobody has to ask for it: each line that the worker itself wrote is an event with its fields."""
     machine = vm.machine
+
+    def said() -> list[str]:
+        """Since the boot: before, there may have been a start without a queue."""
+        lines = ("--no-pager", "--output=cat", "--boot", "--unit", UNIT, "_COMM=spotfsm")
+        return machine.run("journalctl", *lines).stdout.splitlines()
+
+    machine.wait_until(lambda: bool(said()), why="the worker says nothing")
     machine.run("systemctl", "stop", UNIT)
-    said = machine.run("journalctl", "--no-pager", "--output=cat", "--unit", UNIT, "_COMM=spotfsm").stdout.splitlines()
-    events = [json.loads(line) for line in said]
+    events = [json.loads(line) for line in said()]
     assert {"state", "stop", "receipt"} <= {event["event"] for event in events}
     assert {event["worker"] for event in events} == {"1"}
 
