@@ -14,7 +14,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
@@ -24,8 +26,8 @@ from typing import Any, Self
 from adapters.telemetry.health import Answer, Health
 from fsm.errors import ConfigurationError
 
-SILENT_S_MAX = 5.0
-"""How long a connection may be silent."""
+CONNECTION_S_MAX = 5.0
+"""How long a connection may last, however it fills the time: each has one answer, which takes milliseconds."""
 CONNECTIONS_MAX = 16
 """Connections at once; one more is closed."""
 _JSON = "application/json"
@@ -44,11 +46,12 @@ class _Server(ThreadingTCPServer):
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.health = health
         self.render = render
-        self._places = threading.BoundedSemaphore(CONNECTIONS_MAX)
+        self._since_s: dict[socket.socket, float] = {}
         super().__init__((address, port), _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._places.acquire(blocking=False):
+        if len(self._since_s) < CONNECTIONS_MAX:
+            self._since_s[request] = time.monotonic()
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -57,7 +60,14 @@ class _Server(ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._places.release()
+            self._since_s.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Ten times a second: cut off whoever keeps a place by saying a little now and then."""
+        for connection, since_s in tuple(self._since_s.items()):
+            if time.monotonic() - since_s > CONNECTION_S_MAX:
+                with suppress(OSError):  # it has just ended
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever hangs up is gone, and nobody needs to hear of it."""
@@ -65,7 +75,7 @@ class _Server(ThreadingTCPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = SILENT_S_MAX
+    timeout = CONNECTION_S_MAX
     server_version = "spotfsm"
     sys_version = ""
 

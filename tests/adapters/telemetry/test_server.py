@@ -6,8 +6,9 @@ import http.client
 import json
 import random
 import socket
+import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
@@ -128,13 +129,36 @@ def test_silent_connections_hold_up_nobody_for_long(server: WatchServer) -> None
     assert _heard_again(server)
 
 
+def test_connections_that_say_a_little_now_and_then_are_cut_off(
+    server: WatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However a request is drawn out, its place is free again after seconds, and nobody asks for a repair."""
+    monkeypatch.setattr("adapters.telemetry.server.CONNECTION_S_MAX", 1.0)
+    address = LOOPBACK, int(server.url.rpartition(":")[2])
+    with ExitStack() as held:
+        slow = [
+            held.enter_context(socket.create_connection(address, timeout=PATIENCE_S)) for _ in range(CONNECTIONS_MAX)
+        ]
+        for connection in slow:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\nX: ")
+        until_s = time.monotonic() + PATIENCE_S
+        while not _answers(server):
+            assert time.monotonic() < until_s, "the slow ones still have every place"
+            for connection in slow:
+                with suppress(OSError):
+                    connection.sendall(b"x")
+            time.sleep(0.2)
+
+
+def _answers(server: WatchServer) -> bool:
+    try:
+        return ask(server, "/healthz")[0] == 200
+    except (ConnectionError, http.client.BadStatusLine):
+        return False
+
+
 def _heard_again(server: WatchServer) -> bool:
-    for _ in range(100):
-        try:
-            return ask(server, "/healthz")[0] == 200
-        except (ConnectionError, http.client.BadStatusLine):
-            continue
-    return False
+    return any(_answers(server) for _ in range(100))
 
 
 def test_noise_is_answered_or_cut_off_and_the_server_lives(server: WatchServer) -> None:
