@@ -1,4 +1,9 @@
-"""One child process in a group of its own: seen to its end, and ended together with whatever it started."""
+"""One child process in a group of its own: seen to its end, and ended together with whatever it started.
+
+What it started is in its group, or has left it for a session of its own and still carries the child's mark in its
+environment. A child that ends by itself takes its group along; one that is ended takes the marked ones, too, for by
+then somebody else may be at its job.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from adapters.host.memory import is_gone
+from adapters.host.watchdog import kill_marked
 
 TERMINATED = 128 + signal.SIGTERM
 """How shells, and our own child, say that SIGTERM ended them."""
@@ -30,6 +36,7 @@ class Child:
     Args:
         arguments: the program and its arguments.
         environment: all of it.
+        mark: an entry of the environment, NAME=VALUE, that no other child has.
         stdin: a file to read from; nothing by default.
         stderr: a file to write to; the worker's own by default, where standard output goes as well.
         pass_fds: files that stay open in the child, under the same numbers.
@@ -48,11 +55,13 @@ class Child:
         arguments: Sequence[str],
         *,
         environment: Mapping[str, str],
+        mark: str,
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.blamed: str | None = None
+        self._mark = mark
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._process = subprocess.Popen(  # noqa: S603 -- what runs here is the operator's setting, never a message's
@@ -114,6 +123,7 @@ class Child:
         while True:
             try:
                 status = await self.wait()
+                await asyncio.to_thread(kill_marked, self._mark)
             except asyncio.CancelledError as exc:
                 cancelled = exc
             else:

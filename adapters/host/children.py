@@ -15,9 +15,12 @@ from typing import IO
 
 from adapters.host.child import Child
 from adapters.host.memory import groups_over
+from adapters.host.watchdog import kill_marked
 
 MARK = "SPOTFSM_WORKER_MARK"
-"""In the environment of every child: whose it is, for whoever has to clean up after a killed worker."""
+"""In the environment of every child: whose it is, for whoever has to clean up after a worker."""
+CHILD_MARK = "SPOTFSM_CHILD_MARK"
+"""Which of a worker's children it is, for whoever has to end what that one started."""
 MEMORY_LOOK_S = 0.25
 _WATCHDOG = Path(__file__).with_name("watchdog.py")
 
@@ -31,7 +34,7 @@ class Children:
 
     def __init__(self, *, memory_bytes_max: int | None = None) -> None:
         self._memory_bytes_max = memory_bytes_max
-        self._mark = f"{MARK}={uuid.uuid4().hex}"
+        self._mark = uuid.uuid4().hex
         self._directory: Path | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._memory_watch: asyncio.Task[None] | None = None
@@ -63,10 +66,11 @@ class Children:
             OSError, ValueError: it cannot be started.
         """
         self._watch()
-        name, _, value = self._mark.partition("=")
+        marks = {MARK: self._mark, CHILD_MARK: uuid.uuid4().hex}
         child = Child(
             arguments,
-            environment={**os.environ, **(environment or {}), name: value},
+            environment={**os.environ, **(environment or {}), **marks},
+            mark=f"{CHILD_MARK}={marks[CHILD_MARK]}",
             stdin=stdin,
             stderr=stderr,
             pass_fds=pass_fds,
@@ -85,6 +89,7 @@ class Children:
         if self._directory is not None:
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         if self._watchdog is not None:
+            await asyncio.to_thread(kill_marked, f"{MARK}={self._mark}")
             self._watchdog.kill()
             self._watchdog.communicate()
         self._directory = self._watchdog = self._memory_watch = None
@@ -95,7 +100,7 @@ class Children:
             if self._watchdog is not None:
                 self._watchdog.communicate()
             self._watchdog = subprocess.Popen(  # noqa: S603 -- our own script, by our own interpreter
-                [sys.executable, "-I", "-S", str(_WATCHDOG), self._mark, str(self.directory)],
+                [sys.executable, "-I", "-S", str(_WATCHDOG), f"{MARK}={self._mark}", str(self.directory)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 cwd="/",

@@ -22,6 +22,7 @@ from fsm.ports import JobInput, JobRunner
 from tests.adapters.host.runners import PATIENCE_S, Control, Kind, beating, is_still, job, opened
 
 SLOW_LOOK_S = 0.3
+_BEATS = "while :; do echo beat >> $1; sleep 0.01; done"
 
 
 @pytest.fixture
@@ -229,6 +230,29 @@ async def test_what_a_command_started_ends_with_it(runner: JobRunner, tmp_path: 
         run.cancel()
     await asyncio.wait([run])
     assert await is_still(tmp_path / "beat")
+
+
+async def test_a_command_that_is_ended_takes_along_who_left_its_group(tmp_path: Path) -> None:
+    """A session of its own is no way out of an interrupted job, which somebody else may be doing by then."""
+    beat = tmp_path / "beat"
+    runner = CommandRunner(["sh", "-c", f"setsid sh -c '{_BEATS}' beat {beat} & wait"], Children())
+    run = asyncio.create_task(runner.run(job({}), Control()))
+    await beating(beat)
+    run.cancel()
+    await asyncio.wait([run])
+    assert await is_still(beat)
+    await runner.close()
+
+
+async def test_whoever_stays_behind_is_gone_with_the_worker(tmp_path: Path) -> None:
+    """A daemon may outlive the job that started it, and not the worker, however that ends."""
+    beat = tmp_path / "beat"
+    runner = CommandRunner(["sh", "-c", f"setsid sh -c '{_BEATS}' beat {beat} &"], Children())
+    await runner.run(job({}), Control())
+    await beating(beat)
+    assert not await is_still(beat)
+    await runner.close()
+    assert await is_still(beat)
 
 
 async def test_somebody_who_escaped_with_standard_error_is_not_waited_for() -> None:
