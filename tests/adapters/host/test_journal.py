@@ -22,11 +22,11 @@ def test_entries_are_numbered_lines_of_one_source(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = JsonLinesJournal(path)
     for count in range(3):
-        journal.write(Kind.RECEIVED, {"count": count})
+        journal.write(Kind.LOOP_BLOCKED, {"for_s": count})
     journal.close()
     lines = read(path)
     assert [line["n"] for line in lines] == [1, 2, 3, 4]
-    assert [line["kind"] for line in lines] == ["journal", "received", "received", "received"]
+    assert [line["kind"] for line in lines] == ["journal", "loop_blocked", "loop_blocked", "loop_blocked"]
     assert len({line["source"] for line in lines}) == 1
 
 
