@@ -14,6 +14,7 @@ from adapters.addresses import NONE, StorageAddresses
 from adapters.cli.findings import Finding, fail, misconfigured, ok, warn
 from adapters.cli.storage_checks import check_storage
 from adapters.host.disks import KeptFile, read_mounts, warnings
+from adapters.host.journal import check_journal
 from adapters.telemetry.backends import CONNECTION_STRING, Backend, check_backend
 from fsm.errors import ConfigurationError, PlatformError
 from fsm.ports import VmIdentity
@@ -42,6 +43,8 @@ async def examine(examined: Examined) -> list[Finding]:
     findings = [*check_python(), *check_names(Path.cwd())]
     if examined.handler is not None:
         findings.append(check_handler(examined.handler))
+    if examined.journal_file is not None:
+        findings.append(check_journal_file(examined.journal_file))
     findings += check_telemetry(examined.telemetry)
     vm_findings, identity = await _check_vm(examined)
     findings += vm_findings
@@ -90,6 +93,15 @@ def check_handler(handler: str) -> Finding:
     except ConfigurationError as exc:
         return misconfigured("handler", exc)
     return ok("handler", f"{handler} can be imported")
+
+
+def check_journal_file(path: Path) -> Finding:
+    """Whether a worker could write its journal; nothing is written."""
+    try:
+        check_journal(path)
+    except ConfigurationError as exc:
+        return misconfigured("journal", exc)
+    return ok("journal", f"{path} can be written")
 
 
 def check_telemetry(backend: Backend) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ may share a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -23,6 +24,8 @@ from fsm.journal_kinds import Kind
 from fsm.ports import Journal, JsonScalar
 from fsm.receipts import Receipts
 
+_APPENDING = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+
 
 class JsonLinesJournal(Journal):
     """Appends to a file.
@@ -36,10 +39,9 @@ class JsonLinesJournal(Journal):
 
     def __init__(self, path: Path) -> None:
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(path, _APPENDING | os.O_CREAT, 0o644)
         except OSError as exc:
-            remedy = "Name a file in a directory that exists and can be written."
-            raise ConfigurationError("--journal", f"{path} cannot be opened: {exc.strerror}", remedy) from exc
+            raise _unusable(path, exc) from exc
         self._path = path
         self._lines = LineMaker(f"{os.getpid()}-{uuid.uuid4().hex[:8]}")
         self._one_at_a_time = threading.Lock()
@@ -72,6 +74,28 @@ class JsonLinesJournal(Journal):
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def check_journal(path: Path) -> None:
+    """Find out whether a worker could append to this file, and neither create nor change it.
+
+    Raises:
+        ConfigurationError: it could not.
+    """
+    try:
+        try:
+            os.close(os.open(path, _APPENDING | os.O_NONBLOCK))
+        except FileNotFoundError:
+            directory = path.parent.stat()
+            if not (stat.S_ISDIR(directory.st_mode) and os.access(path.parent, os.W_OK | os.X_OK)):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+    except OSError as exc:
+        raise _unusable(path, exc) from exc
+
+
+def _unusable(path: Path, error: OSError) -> ConfigurationError:
+    remedy = "Name a file in a directory that exists and can be written."
+    return ConfigurationError("--journal", f"{path} cannot be opened: {error.strerror}", remedy)
 
 
 class NoJournal(Journal):

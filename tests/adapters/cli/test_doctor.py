@@ -63,6 +63,26 @@ def test_the_policy_delete_warns_of_local_files(inside: Command, twin: str) -> N
     assert ended.code == 0
 
 
+def test_a_journal_that_no_worker_could_open_fails(inside: Command, directory: Path) -> None:
+    """The line is the worker's own error; a file that can be had is neither made nor changed."""
+    inside("enqueue", "--create")
+    (directory / "there").write_text("a line\n")
+    for path in ("missing/journal", "."):
+        ended = inside("doctor", "--journal", path)
+        assert ended.code == 1
+        assert line_of(ended, "journal").startswith("FAIL  journal")
+        assert "--journal: " in line_of(ended, "journal")
+        worker = inside("worker", "--handler", "json:loads", "--journal", path)
+        assert (worker.code, worker.err.partition(" cannot be opened: ")[2]) == (
+            2,
+            line_of(ended, "journal").partition(" cannot be opened: ")[2] + "\n",
+        )
+    for path in ("there", "new"):
+        assert line_of(inside("doctor", "--journal", path), "journal").startswith("ok ")
+    assert (directory / "there").read_text() == "a line\n"
+    assert not (directory / "new").exists()
+
+
 @pytest.mark.parametrize("kind", ["500", "torn", "429"])
 def test_an_imds_that_fails_is_a_failure_with_a_remedy(inside: Command, twin: str, kind: str) -> None:
     """Exit code 1, and the other checks are made all the same."""
