@@ -74,6 +74,7 @@ class ImdsClient(ScheduledEvents, InstanceMetadata):
         self._url = _checked_url(base_url)
         self._boot_id_file = boot_id_file
         self._versions = EVENTS_VERSIONS
+        self._refused = 0
         self._client = httpx.AsyncClient(
             headers={"Metadata": "true", "Accept": "application/json", "Accept-Encoding": "identity"},
             trust_env=False,
@@ -130,14 +131,22 @@ class ImdsClient(ScheduledEvents, InstanceMetadata):
         )
 
     async def _events(self, method: str, content: bytes | None) -> _Reply:
-        """Ask with the newest version first; one that was refused is not asked again once an older one answered."""
+        """Ask with the newest version first; one that was refused is not asked again once an older one answered.
+
+        While none is granted, a call asks with one of them, in turns: IMDS is out of order then, and several workers of
+        a VM with two requests a call would be over its limit. Which is refused for good is not learnt from that.
+        """
         versions = self._versions
-        for version in versions:
+        asked = (versions[(self._refused - 1) % len(versions)],) if self._refused else versions
+        for version in asked:
             reply = await self._exchange(method, "/metadata/scheduledevents", version, content)
-            if reply.status == 200:
-                self._versions = versions[versions.index(version) :]
             if reply.status not in (400, 404):
                 break
+        else:
+            self._refused += 1
+        if reply.status == 200:
+            self._refused = 0
+            self._versions = versions[versions.index(version) :] if asked == versions else versions
         return reply
 
     async def _exchange(self, method: str, path: str, version: str, content: bytes | None) -> _Reply:

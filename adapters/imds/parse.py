@@ -19,12 +19,14 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from fsm.errors import BadReplyError
-from fsm.notices import EventsDocument, ScheduledEvent
+from fsm.notices import EventsDocument, ScheduledEvent, Severity
 
 DOCUMENT_BYTES_MAX = 1024 * 1024
 """Far above any real document (a few hundred bytes an event); more than this is not IMDS."""
 _TIME_LENGTH_MAX = 64
 """A longer `NotBefore` is no time."""
+NAME_LENGTH_MAX = 1000
+"""A longer id, type or name is not IMDS either, and shall not fill journals and metrics: real ones have tens."""
 
 Json = Mapping[str, "Json"] | Sequence["Json"] | str | int | float | bool | None
 """Any JSON value; the keys of objects are lower-cased."""
@@ -45,7 +47,7 @@ def parse_events(body: bytes) -> EventsDocument:
 
     Raises:
         BadReplyError: it is no JSON object, is over `DOCUMENT_BYTES_MAX`, has no incarnation or no list of events, or
-            holds an event without an id, a type or a list of resources.
+            holds an event without an id, a type or, unless it is advice, a list of resources.
     """
     document = _object(body, "a scheduled events document")
     events = document.get("events")
@@ -67,6 +69,8 @@ def parse_compute(body: bytes) -> ComputeMetadata:
     vm_id, name = _text(compute.get("vmid")), _text(compute.get("name"))
     if not vm_id or not name:
         raise BadReplyError("IMDS sent instance metadata without a vmId or a name")
+    if max(len(vm_id), len(name)) > NAME_LENGTH_MAX:
+        raise BadReplyError(f"IMDS sent instance metadata with a vmId or a name of over {NAME_LENGTH_MAX} characters")
     return ComputeMetadata(
         vm_id=vm_id,
         name=name,
@@ -117,23 +121,26 @@ def _event(value: Json) -> ScheduledEvent:
     event_id, event_type = _text(value.get("eventid")), _text(value.get("eventtype"))
     if not event_id or not event_type:
         raise BadReplyError("IMDS sent a scheduled event without an EventId or an EventType")
-    return ScheduledEvent(
+    if max(len(event_id), len(event_type)) > NAME_LENGTH_MAX:
+        raise BadReplyError(f"IMDS sent an EventId or an EventType of over {NAME_LENGTH_MAX} characters")
+    event = ScheduledEvent(
         event_id=event_id,
         event_type=event_type,
-        resources=_resources(value.get("resources"), event_id),
+        resources=_resources(value.get("resources")),
         started=_text(value.get("eventstatus")).lower() == "started",
         not_before=_time(value.get("notbefore")),
         duration_s=_duration_s(value.get("durationinseconds")),
         source=_text(value.get("eventsource")),
     )
-
-
-def _resources(value: Json, event_id: str) -> tuple[str, ...]:
-    """The names of the VMs; without them an event would silently be about nobody."""
-    names = [_text(name) for name in value] if isinstance(value, list) else []
-    if not names or not all(names):
+    if not event.resources and event.severity is not Severity.ADVISORY:  # it would silently be about nobody
         raise BadReplyError(f"IMDS sent the scheduled event {event_id!r:.100} without a list of Resources")
-    return tuple(names)
+    return event
+
+
+def _resources(value: Json) -> tuple[str, ...]:
+    """The names of the VMs; none where one of them is no name."""
+    names = [_text(name) for name in value] if isinstance(value, list) else []
+    return tuple(names) if all(names) else ()
 
 
 def _time(value: Json) -> datetime | None:

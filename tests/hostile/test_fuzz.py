@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.imds.parse import parse_compute, parse_events
+from adapters.imds.parse import NAME_LENGTH_MAX, parse_compute, parse_events
 from fsm.errors import BadReplyError, MessageRejectedError
 from fsm.journal import parse_line
 from fsm.messages import MESSAGE_BYTES_MAX, Encoding, decode_body, poison_body
-from fsm.notices import Notices, ScheduledEvent
+from fsm.notices import Notices, ScheduledEvent, Severity
 from fsm.record import Counts, End, Owner, Record, decode_record, encode_record
 from tests.hostile.fuzz import spoiled
 
@@ -116,7 +116,9 @@ def expect_sound(event: ScheduledEvent) -> None:
     """Nothing in it can hurt whoever goes on with it."""
     assert event.event_id
     assert event.event_type
-    assert event.resources
+    assert event.resources or event.severity is Severity.ADVISORY  # for nobody that we know, which is no harm
+    assert len(event.event_id) <= NAME_LENGTH_MAX
+    assert len(event.event_type) <= NAME_LENGTH_MAX
     assert all(event.resources)
     assert event.not_before is None or event.not_before.tzinfo is UTC
     assert event.duration_s is None or (math.isfinite(event.duration_s) and event.duration_s >= 0)

@@ -131,6 +131,18 @@ async def test_an_outage_is_not_an_older_host(twin: Twin, imds: ImdsClient) -> N
     assert asked_versions(twin) == ["2024-07-09", "2020-07-01", "2024-07-09"]
 
 
+async def test_a_lasting_outage_is_asked_once_a_call(twin: Twin, imds: ImdsClient) -> None:
+    """Several workers in turns stay under the limit then, too; and what the outage refused is not given up for it."""
+    twin.order("fault", {"kind": "404", "count": 5})
+    for _ in range(4):
+        with pytest.raises(ReplyLostError):
+            await imds.poll(timeout_s=TIMEOUT_S)
+    await imds.poll(timeout_s=TIMEOUT_S)
+    await imds.poll(timeout_s=TIMEOUT_S)
+    newest, older = "2024-07-09", "2020-07-01"
+    assert asked_versions(twin) == [newest, older, newest, older, newest, older, newest]
+
+
 async def test_the_rebalance_recommendation_needs_the_newest_version(twin: Twin, imds: ImdsClient) -> None:
     """The advice is shown under 2024-07-09, and not to a client of a host without it."""
     twin.order("rebalance")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.imds.parse import DOCUMENT_BYTES_MAX, Json, parse_compute, parse_events
+from adapters.imds.parse import DOCUMENT_BYTES_MAX, NAME_LENGTH_MAX, Json, parse_compute, parse_events
 from fsm.errors import BadReplyError
 from fsm.notices import Severity
 
@@ -70,6 +70,22 @@ def test_an_event_that_cannot_be_placed_is_refused(field: str, value: Json) -> N
     for broken in ({**PREEMPT, field: value}, without(field)):
         with pytest.raises(BadReplyError):
             parse_events(document(broken))
+
+
+@pytest.mark.parametrize("resources", [None, "", [], {}, [None], "vm-spot"])
+def test_advice_of_a_type_to_come_hides_no_notice(resources: Json) -> None:
+    """Whatever it has for Resources, the notice beside it is read, and the advice is about nobody."""
+    advice = {**PREEMPT, "EventId": "E-2", "EventType": "CapacityOutlook", "Resources": resources}
+    found = parse_events(document(advice, PREEMPT)).events
+    assert [event.names("vm-spot") for event in found] == [False, True]
+
+
+@pytest.mark.parametrize("field", ["EventId", "EventType"])
+def test_an_id_or_a_type_of_ages_is_refused(field: str) -> None:
+    """At the limit it is read; one more would fill journals and metrics."""
+    assert parse_events(document({**PREEMPT, field: "x" * NAME_LENGTH_MAX})).events
+    with pytest.raises(BadReplyError, match="over 1000 characters"):
+        parse_events(document({**PREEMPT, field: "x" * (NAME_LENGTH_MAX + 1)}))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +303,14 @@ def test_compute_names_the_vm() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"{}", b'{"vmId": "v-1"}', b'{"vmId": "v-1", "name": ""}', b'{"vmId": 3, "name": "n"}']
+    "body",
+    [
+        b"{}",
+        b'{"vmId": "v-1"}',
+        b'{"vmId": "v-1", "name": ""}',
+        b'{"vmId": 3, "name": "n"}',
+        b'{"vmId": "v-1", "name": "' + b"n" * (NAME_LENGTH_MAX + 1) + b'"}',
+    ],
 )
 def test_a_vm_without_a_name_is_refused(body: bytes) -> None:
     """An empty name would match no notice for ever, and an empty vmId would make every VM the same one."""
