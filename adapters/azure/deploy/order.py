@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from adapters.azure.deploy.commands import Variable, Word
+from adapters.azure.planning.sizes import arm_by_name
 from fsm.spot_vm import Terms
 
 
@@ -73,6 +74,11 @@ class Order:
     @property
     def archive(self) -> Path:
         return Path(f"spotfsm-{self.version}.tar.gz") if self.package is None else self.package
+
+    @property
+    def arm(self) -> bool:
+        """Whether the VM's processor is an Arm one."""
+        return arm_by_name(self.size)
 
     @property
     def compute_name(self) -> str:

@@ -168,7 +168,8 @@ def commands(step: Step, order: Order) -> Sequence[Command]:
             return [_settings(order)]
         case Step.PACKAGE:
             words = (*order.spotfsm, "package", "--version", order.version, "--config", str(order.settings))
-            return [Command(words=[*words, "--extra", "telemetry"])]
+            processor = ("--architecture", "aarch64") if order.arm else ()
+            return [Command(words=[*words, "--extra", "telemetry", *processor])]
         case Step.UPLOAD:
             return [_upload(order)]
         case Step.PUBLISH:
@@ -270,6 +271,7 @@ def _compute(order: Order) -> Mapping[str, Word]:
         "evictionPolicy": order.terms.policy.value,
         "adminUsername": order.admin,
         "adminPublicKey": f"@{order.ssh_key}.pub",
+        "imageSku": "server-arm64" if order.arm else "server",
         "applicationVersionId": Variable("VERSION_ID"),
         "storageAccountName": Variable("ACCOUNT"),
         "queueName": order.queue_name,

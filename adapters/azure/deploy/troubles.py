@@ -103,6 +103,18 @@ TABLE = (
         _SIZES,
     ),
     _Row(
+        r"CPU Architecture of '\w+', but an image or disk with CPU Architecture '(\w+)'",
+        "--size",
+        "its processor does not run an image for {0}",
+        f"Take another. {_SIZES}",
+    ),
+    _Row(
+        r"cannot boot Hypervisor Generation '(\d)'",
+        "--size",
+        "it cannot boot an image of generation {0}",
+        "Take a newer one, or deploy vm.bicep by hand with imageSku=server-gen1.",
+    ),
+    _Row(
         r"SkuNotAvailable|(?:Zonal)?AllocationFailed|Overconstrained(?:Zonal)?AllocationRequest",
         None,
         "there is no Spot capacity for this size in this region now",
@@ -160,7 +172,7 @@ TABLE = (
         "Delete the VM first, or take another --name.",
     ),
     _Row(
-        r"TooManyRequests|\bthrottl\w+|Too Many Requests",
+        r"TooManyRequests|throttl(?:ed|ing)|Too Many Requests",
         None,
         "Azure throttles the requests",
         "Wait some minutes.",
@@ -190,6 +202,19 @@ TABLE = (
         "Run `az bicep install` where there is a network.",
     ),
     _Row(
+        r"VMApplicationManagerLinux|VMAppExtension|VMApplication\w*Fail\w*",
+        "package",
+        "its installation failed on the VM",
+        "`spotfsm deploy ssh --run`: stdout and stderr lie below "
+        "/var/lib/waagent/Microsoft.CPlat.Core.VMApplicationManagerLinux/.",
+    ),
+    _Row(
+        r"Failed to establish a new connection|Max retries exceeded|name resolution",
+        None,
+        "Azure does not answer",
+        "Look at the network, and try again.",
+    ),
+    _Row(
         r"ResourceGroupNotFound|DeploymentNotFound|ResourceNotFound|was not found|ContainerNotFound",
         "steps",
         "something that an earlier step makes is not there",
@@ -213,5 +238,5 @@ def explain(text: str) -> Trouble:
             )
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
-    words = (errors or lines or ["it says nothing"])[-1]
+    words = re.sub(r"^error:\s*", "", (errors or lines or ["it says nothing"])[-1], flags=re.IGNORECASE)
     return Trouble(setting=None, problem=words[:_TEXT_MAX].rstrip("."), remedy="Run the command by itself for more.")

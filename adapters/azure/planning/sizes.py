@@ -8,6 +8,7 @@ https://learn.microsoft.com/azure/virtual-machines/spot-vms, read 2026-11]
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -24,6 +25,9 @@ _SUBSCRIPTIONS_VERSION = "2022-12-01"
 _PAGES_MAX = 100
 _SPOT_CORES = "lowprioritycores"
 """The Spot quota's name among the usages, in lower case; Spot and low priority share it."""
+_ARM = re.compile(r"standard_[a-z]+[0-9]+(-[0-9]+)?[a-z]*p[a-z]*(_.*)?", re.IGNORECASE)
+"""The additive feature `p`, behind the number of cores.
+[https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions, read 2026-11]"""
 
 
 class Unfit(StrEnum):
@@ -176,6 +180,11 @@ def unfit_by_name(name: str) -> Unfit | None:
     if name.lower().startswith(("standard_b", "basic_")):
         return Unfit.B_SERIES if name.lower().startswith("standard_b") else Unfit.NOT_SPOT
     return Unfit.PROMO if name.lower().endswith("_promo") else None
+
+
+def arm_by_name(name: str) -> bool:
+    """Whether a size's name says that its processor is an Arm one, which runs other images and other wheels."""
+    return _ARM.fullmatch(name) is not None
 
 
 def _restrictions(sku: JsonObject, region: str) -> tuple[bool, set[str]]:

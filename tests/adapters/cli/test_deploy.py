@@ -43,6 +43,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
         ),
         *("--message", 'it\'s $HOME `x` "{n}" \\ !', "--max-price", "0.01234", "--eviction-policy", "Delete"),
     ),
+    "an Arm processor": ("--size", "D2ps_v6"),
     "no extras": ("--operator", "none", "--no-bastion"),
     "a package that is there": (
         "--operator",
@@ -193,6 +194,20 @@ def test_every_deployment_gives_what_its_template_takes(inside: Command, stage: 
             assert parameter.kind != "bool" or value in {"true", "false"}
 
 
+@pytest.mark.parametrize(
+    ("size", "image", "processor"),
+    [("Standard_D2s_v5", "server", []), ("Standard_D2pls_v5", "server-arm64", ["--architecture", "aarch64"])],
+)
+def test_image_and_wheels_are_for_the_processor_of_the_size(
+    inside: Command, stage: Stage, size: str, image: str, processor: list[str]
+) -> None:
+    """The cheapest sizes are often Arm ones: neither the usual image nor the usual wheels would run there."""
+    assert inside("deploy", "package", "compute", "--size", size, "--run").code == 0
+    (packaged,) = (call for call in stage.calls if call[:2] == ["spotfsm", "package"])
+    assert packaged[packaged.index("telemetry") + 1 :] == processor
+    assert f"imageSku={image}" in stage.calls[-1]
+
+
 def test_every_command_of_our_own_is_one(inside: Command, stage: Stage) -> None:
     """Its options are read by the command that they are for."""
     assert inside("deploy", *Step, "--run").code == 0
@@ -340,7 +355,36 @@ SAMPLES: Sequence[tuple[str, str, str]] = (
         "compute",
         "a VM that exists cannot change osProfile.customData",
     ),
-    ("(TooManyRequests) The request is being throttled", "compute", "Azure throttles the requests"),
+    ("(TooManyRequests) Try again after '5' seconds.", "compute", "Azure throttles the requests"),
+    (
+        "(SubscriptionRequestsThrottled) Number of requests exceeded the limit",
+        "compute",
+        "Azure throttles the requests",
+    ),
+    (
+        DETAILS
+        % (
+            "BadRequest",
+            "it only supports a CPU Architecture of 'Arm64', but an image or disk with CPU Architecture 'x64' was given",
+        ),
+        "--size",
+        "does not run an image for x64",
+    ),
+    (
+        "(BadRequest) The selected VM size 'Standard_D2_v2' cannot boot Hypervisor Generation '2'.",
+        "--size",
+        "cannot boot an image of generation 2",
+    ),
+    (
+        "(VMExtensionProvisioningError) VM has reported a failure when processing extension 'VMAppExtension'",
+        "package",
+        "its installation failed on the VM",
+    ),
+    (
+        "HTTPSConnectionPool(host='management.azure.com', port=443): Max retries exceeded with url: /subscriptions",
+        "compute",
+        "Azure does not answer",
+    ),
     ("(StorageAccountAlreadyTaken) The storage account named x is already taken.", "--name", "is taken"),
     ("(InvalidParameter) linuxConfiguration.ssh.publicKeys.keyData is invalid", "--ssh-key", "refuses the public key"),
     ("The command requires the extension bastion. It will be installed first.", "az", "its extension bastion"),
@@ -377,7 +421,7 @@ def test_a_failure_that_nobody_knows_keeps_its_words(inside: Command, stage: Sta
     shown, line = ended.err.splitlines()[-2:]
     assert shown == "+ az group create --name rg-spotfsm --location eastus2 --output none"
     assert line == (
-        "error: group: ERROR: (Unheard) The stars are wrong. Run the command by itself for more. "
+        "error: group: (Unheard) The stars are wrong. Run the command by itself for more. "
         "Then go on: the same options and --from group."
     )
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.azure.planning.graph import History, PricePoint, read_histories, read_rates
-from adapters.azure.planning.sizes import Size, Unfit, read_sizes
+from adapters.azure.planning.sizes import Size, Unfit, arm_by_name, read_sizes
 from adapters.cli.planning import money, sparkline
 from tests.adapters.azure.planning.cloud import history_row, rate_row, sku
 
@@ -67,6 +67,22 @@ def test_what_cannot_be_a_spot_vm_is_said_why(one: dict[str, object], why: Unfit
     """Each reason by itself; a closed zone is none."""
     (found,) = read(one).values()
     assert found.unfit is why
+
+
+@pytest.mark.parametrize(
+    ("name", "arm"),
+    [
+        *(
+            (name, True)
+            for name in ("Standard_D2ps_v5", "standard_e96-48pds_v6", "Standard_D2plds_v6", "Standard_B2pts_v2")
+        ),
+        *((name, False) for name in ("Standard_D2s_v5", "Standard_NP10s", "Standard_D2_v2_Promo", "Standard_M8ms")),
+        *((name, False) for name in ("Standard_NC24ads_A100_v4", "Standard_E4-2s_v5", "Basic_A1", "pppp")),
+    ],
+)
+def test_an_arm_processor_is_in_the_name(name: str, arm: bool) -> None:
+    """The letter p among the features, and nowhere else."""
+    assert arm_by_name(name) is arm
 
 
 def test_a_closed_zone_is_not_offered() -> None:
