@@ -128,6 +128,9 @@ class _Bounds:
         price_max: Decimal | None,
     ) -> None:
         self._cores, self._memory_gib, self._price_max = cores, memory_gib, price_max
+        for what, (least, most) in (("cores", cores), ("memory", memory_gib)):
+            if least is not None and most is not None and least > most:
+                raise ConfigurationError(f"--{what}-min", f"it is more than --{what}-max", "No size is both.")
         self.need_sizes = any(bound is not None for bound in (*cores, *memory_gib))
 
     def hold(self, found: SizeQuote) -> bool:

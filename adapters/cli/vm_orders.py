@@ -134,7 +134,8 @@ class Operator:
             await _told(sent, f"{ordered.order} {self._place.name}")
         except RefusedError as exc:
             kind = "" if exc.cause is RefusalCause.OTHER else f"refused for {exc.cause}: "
-            raise RefusedError(f"{kind}{exc} {_REMEDIES[exc.cause]}", cause=exc.cause, code=exc.code) from exc
+            text = f"{kind}{exc}".rstrip(".")
+            raise RefusedError(f"{text}. {_REMEDIES[exc.cause]}", cause=exc.cause, code=exc.code) from exc
 
     async def watch(self, timeout_s: float) -> VmView:
         """Look until the VM is no longer allocated.

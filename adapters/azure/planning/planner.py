@@ -87,6 +87,11 @@ class Planner:
         )
         await self._check_named(quotes)
         told = {region: quota for region, asked in quotas.items() if (quota := asked.result()) is not None}
+        for region in (region for region, quota in told.items() if not quota.free):
+            self._note(
+                f"no VM can be Spot in {region}: its quota is used up. Ask for more (lowPriorityCores), or delete a "
+                "VM: a deallocated one keeps its own"
+            )
         return PricePlan(quotes=quotes, quotas=told, notes=tuple(self._notes))
 
     async def size_plan(self, region: str, os: Os) -> SizePlan:

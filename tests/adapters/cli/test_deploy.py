@@ -365,7 +365,7 @@ SAMPLES: Sequence[tuple[str, str, str]] = (
         DETAILS
         % (
             "BadRequest",
-            "it only supports a CPU Architecture of 'Arm64', but an image or disk with CPU Architecture 'x64' was given",
+            "only supports a CPU Architecture of 'Arm64', but an image or disk with CPU Architecture 'x64' was given",
         ),
         "--size",
         "does not run an image for x64",

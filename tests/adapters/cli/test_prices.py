@@ -155,6 +155,26 @@ def test_no_rows_are_unknown_and_not_zero(prices: Ask, cloud: Cloud) -> None:
     assert "Spot quota in eastus2 is not told" in ended.err
 
 
+@pytest.mark.parametrize(("used", "limit"), [(20, 20), (21, 20), (0, 0)])
+def test_a_quota_that_is_used_up_says_what_to_do(prices: Ask, cloud: Cloud, used: int, limit: int) -> None:
+    """Before a deployment fails for it; while a core is free nothing is said."""
+    said = f"no VM can be Spot in {EAST}: its quota is used up. Ask for more"
+    assert said not in prices(D2, "--region", EAST).err
+    cloud.usages = [{**USAGE, "currentValue": used, "limit": limit}]
+    ended = prices(D2, "--region", EAST)
+    assert f"Spot quota in {EAST}: 0 of {limit} cores are free" in ended.out
+    assert said in ended.err
+
+
+def test_tables_of_many_rows_are_read_page_by_page(prices: Ask, cloud: Cloud) -> None:
+    """Resource Graph gives a token for what is left, and the same question is asked with it."""
+    cloud.rates = [*(rate_row(D2, WEST, "5-10") for _ in range(3)), *cloud.rates]
+    cloud.graph_page_size = 2
+    first, second = quotes(prices(D2, D4, "--region", f"{EAST},{WEST}", "--json"))[:2]
+    assert (first["eviction_rate_percent_per_h"], second["eviction_rate_percent_per_h"]) == ("0-5", "20+")
+    assert len([body for body in cloud.bodies if "evictionrate" in str(body["query"])]) == 3
+
+
 def test_sources_that_disagree_are_both_told(prices: Ask, cloud: Cloud) -> None:
     """A list price far from what is charged is a note with both numbers."""
     cloud.histories = [history_row(D2, EAST, ("2026-11-01T00:00:00Z", 0.1))]

@@ -196,6 +196,14 @@ def test_what_the_azure_cli_says_of_a_login_is_one_line(
     assert ended.error_line.startswith(f"--credential: {line}")
 
 
+@pytest.mark.parametrize("what", ["cores", "memory"])
+def test_bounds_that_nothing_is_within_are_named(sizes: Ask, what: str) -> None:
+    """An empty table would not say why."""
+    ended = sizes("--region", REGION, f"--{what}-min", 8, f"--{what}-max", 4)
+    assert ended.code == 2
+    assert ended.error_line == f"--{what}-min: it is more than --{what}-max. No size is both."
+
+
 def test_wrong_numbers_are_named(sizes: Ask) -> None:
     """Limits are numbers, not below zero."""
     for flag in ("--cores-min", "--memory-max", "--price-max"):

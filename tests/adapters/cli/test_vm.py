@@ -233,15 +233,18 @@ def test_a_vm_on_its_way_out_is_left_alone(vm: Ask, compute: Compute, power: str
     ("failure", "said"),
     [
         (CAPACITY, "refused for capacity: start: SkuNotAvailable: The requested VM size"),
-        (("ZonalAllocationFailed", "x"), "refused for capacity: start: ZonalAllocationFailed: x Try again in a minute"),
+        (
+            ("ZonalAllocationFailed", "x."),
+            "refused for capacity: start: ZonalAllocationFailed: x. Try again in a minute",
+        ),
         (("OverconstrainedAllocationRequest", "x"), "refused for capacity: "),
         (PRICE, "refused for price: start: SpotPriceGreaterThanProvidedMaxPrice: the provided max price"),
         (("OperationNotAllowed", "since the provided max price '1' is lower"), "refused for price: "),
         (QUOTA, "refused for quota: start: OperationNotAllowed: Operation could not be completed"),
-        (("QuotaExceeded", "x"), "refused for quota: start: QuotaExceeded: x Ask for more Spot cores"),
+        (("QuotaExceeded", "x"), "refused for quota: start: QuotaExceeded: x. Ask for more Spot cores"),
         (
             ("OperationNotAllowed", "the VM is being captured"),
-            "start: OperationNotAllowed: the VM is being captured See",
+            "start: OperationNotAllowed: the VM is being captured. See",
         ),
         (("InternalExecutionError", "x"), "Azure refuses: InternalExecutionError"),
     ],

@@ -20,6 +20,7 @@ Node: TypeAlias = "str | int | bool | Sequence[Node] | Mapping[str, Node] | None
 """A value as pycep gives it: names are `BicepElement`, which is a `str` of its own; any other `str` is a literal."""
 
 _PARSER = BicepParser()
+_KEY = re.compile(r"^( *)(\w+):")
 _DOTTED = ("property_accessor", "nested_resource_accessor", "function_accessor")
 
 
@@ -40,12 +41,13 @@ class Called:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameter:
-    """A parameter; `allowed` is empty where anything goes."""
+    """A parameter; `allowed` is empty where anything goes, and `decorators` are names as pycep writes them."""
 
     kind: str
     required: bool
     allowed: tuple[str, ...]
     default: Node
+    decorators: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,12 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BicepFile:
-    """What a file declares, by name; `uses` are the names and functions in all its expressions."""
+    """What a file declares, by name.
+
+    Attributes:
+        uses: the names and functions in all its expressions.
+        doubled: keys and names that are given twice in one place, of which the parser keeps the last.
+    """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     variables: Mapping[str, Node] = field(default_factory=dict)
@@ -77,6 +84,7 @@ class BicepFile:
     modules: Mapping[str, Module] = field(default_factory=dict)
     outputs: Mapping[str, tuple[str, Node]] = field(default_factory=dict)
     uses: Sequence[Reference | Called] = ()
+    doubled: Sequence[str] = ()
 
     @property
     def names(self) -> set[str]:
@@ -110,17 +118,45 @@ def parse(text: str) -> BicepFile:
         outputs={
             name: (str(attributes["type"]), attributes["value"]) for name, attributes in tree.get("outputs", {}).items()
         },
+        doubled=tuple(_doubled(text)),
     )
     return replace(file, uses=[use for expression in file.expressions() for use in uses(expression)])
 
 
+def _doubled(text: str) -> Iterator[str]:
+    """Keys that an object has twice, by their indentation, and names that a file declares twice."""
+    names = re.findall(r"^(?:param|var|resource|module) (\w+)", text, re.MULTILINE)
+    outputs = re.findall(r"^output (\w+)", text, re.MULTILINE)
+    yield from (name for found in (names, outputs) for name in sorted(set(found)) if found.count(name) > 1)
+    seen: dict[int, set[str]] = {}
+    for line in text.splitlines():
+        depth = len(line) - len(line.lstrip())
+        if not line.strip() or line.lstrip().startswith("//"):
+            continue
+        seen = {level: keys for level, keys in seen.items() if level <= depth}
+        key = _KEY.match(line)
+        if key is None:
+            seen.pop(depth, None)  # a brace: another object begins
+        elif key[2] in seen.setdefault(depth, set()):
+            yield key[2]
+        else:
+            seen[depth].add(key[2])
+
+
 def _parameter(attributes: Mapping[str, Node]) -> Parameter:
     allowed: tuple[str, ...] = ()
-    for decorator in cast("Sequence[Mapping[str, Node]]", attributes["decorators"]):
+    decorators = cast("Sequence[Mapping[str, Node]]", attributes["decorators"])
+    for decorator in decorators:
         if decorator["type"] == "allowed":
             allowed = tuple(str(value) for value in cast("Sequence[Node]", decorator["argument"]))
     default = attributes["default"]
-    return Parameter(kind=str(attributes["type"]), required=default is None, allowed=allowed, default=default)
+    return Parameter(
+        kind=str(attributes["type"]),
+        required=default is None,
+        allowed=allowed,
+        default=default,
+        decorators=tuple(str(decorator["type"]) for decorator in decorators),
+    )
 
 
 def _resource(attributes: Mapping[str, Node]) -> Resource:

@@ -25,12 +25,20 @@ from tests.adapters.azure.deploy.bicep_file import (
     is_name,
     known_function,
     parse,
+    uses,
 )
 
 _OF_EVERY_RESOURCE = {"id", "name", "type", "apiVersion"}
 _BESIDE_THE_MODEL = {"name", "parent", "scope", "dependsOn"}
 _OF_A_MODULE = {"name", "params", "scope", "dependsOn"}
 _PARAMETER_KINDS = {"string", "int", "bool", "array", "object"}
+_OF_ANY_KIND = {"allowed", "description", "metadata"}
+_DECORATORS = {
+    "string": {*_OF_ANY_KIND, "min_length", "max_length", "secure"},
+    "array": {*_OF_ANY_KIND, "min_length", "max_length"},
+    "int": {*_OF_ANY_KIND, "min_value", "max_value"},
+    "object": {*_OF_ANY_KIND, "secure"},
+}
 
 
 def lint(files: Mapping[str, str]) -> list[str]:
@@ -45,6 +53,7 @@ class _Lint:
 
     def faults(self, path: str) -> Iterator[str]:
         file = self.files[path]
+        yield from (f"{name} is there twice" for name in file.doubled)
         yield from self._names(path, file)
         for name, resource in file.resources.items():
             for fault in _resource(file, resource):
@@ -53,9 +62,10 @@ class _Lint:
             for fault in self._module(path, file, module):
                 yield f"module {name}: {fault}"
         wanted = self._wanted(path)
-        for name, (kind, _) in file.outputs.items():
+        for name, (kind, value) in file.outputs.items():
             if kind not in _PARAMETER_KINDS:
                 yield f"output {name}: {kind} is no type"
+            yield from self._given(path, file, value, arm.Scalar(kind=kind), f"output {name}")
             if wanted is not None and name not in wanted:
                 yield f"output {name}: nobody asks for it"
 
@@ -88,8 +98,13 @@ class _Lint:
         for name, parameter in file.parameters.items():
             if parameter.kind not in _PARAMETER_KINDS:
                 yield f"parameter {name}: {parameter.kind} is no type"
-            if parameter.allowed and is_literal(parameter.default) and parameter.default not in parameter.allowed:
-                yield f"parameter {name}: its default is not allowed"
+            yield from (
+                f"parameter {name}: {one} is nothing to say of a {parameter.kind}"
+                for one in parameter.decorators
+                if one not in _DECORATORS.get(parameter.kind, _OF_ANY_KIND)
+            )
+            shape = arm.Scalar(kind=parameter.kind, values=frozenset(parameter.allowed))
+            yield from self._given(path, file, parameter.default, shape, f"parameter {name}")
 
     def _reference(self, path: str, file: BicepFile, use: Reference) -> Iterator[str]:
         whole = ".".join((use.name, *use.path))
@@ -103,6 +118,8 @@ class _Lint:
             resource = file.resources[use.name]
             if resource.type in arm.MODELS and not _has(arm.read_shape(resource.type), use.path):
                 yield f"{whole}: {resource.type} has no such property"
+        elif use.name in file.parameters and use.path and file.parameters[use.name].kind in {"string", "int", "bool"}:
+            yield f"{whole}: a {file.parameters[use.name].kind} has no properties"
         elif use.name in file.variables and use.path:
             value = file.variables[use.name]
             if isinstance(value, Mapping) and not is_expression(value) and use.path[0] not in value:
@@ -121,9 +138,24 @@ class _Lint:
         for name, parameter in target.parameters.items():
             if name in given:
                 shape = arm.Scalar(kind=parameter.kind, values=frozenset(parameter.allowed))
-                yield from _value(file, given[name], shape, f"params.{name}")
+                yield from self._given(path, file, given[name], shape, f"params.{name}")
             elif parameter.required:
                 yield f"{module.path} requires the parameter {name}"
+
+    def _given(self, path: str, file: BicepFile, node: Node, shape: arm.Scalar, at: str) -> Iterator[str]:
+        """A value for a parameter or an output, which may be what a module or a resource tells of itself."""
+        yield from _value(file, node, shape, at)
+        told = list(uses(node)) if is_expression(node) and "operator" in cast("Mapping[str, Node]", node) else []
+        if len(told) != 1 or not isinstance(told[0], Reference):
+            return
+        use, kind = told[0], shape.kind
+        if use.name in file.resources and use.path in {("id",), ("name",), ("type",)}:
+            kind = "string"
+        elif use.name in file.modules and use.path[:1] == ("outputs",):
+            module = self.files.get(_beside(path, file.modules[use.name].path), BicepFile())
+            kind = module.outputs[use.path[1]][0] if _given(module, use.path) else kind
+        if kind != shape.kind:
+            yield f"{at}: it takes {shape.kind}, and {'.'.join((use.name, *use.path))} is {kind}"
 
 
 def _beside(path: str, module: str) -> str:
@@ -226,6 +258,8 @@ def _scalar(node: Node, shape: arm.Scalar, at: str) -> Iterator[str]:
 
 def _named(file: BicepFile, name: str, shape: arm.Shape, at: str) -> Iterator[str]:
     """A parameter or a variable alone: its type, and each value it may have."""
+    if name in file.resources or name in file.modules:
+        yield f"{at}: it takes a value, and {name} is {'a resource' if name in file.resources else 'a module'}"
     if name in file.variables:
         yield from _value(file, file.variables[name], shape, at)
     parameter = file.parameters.get(name)

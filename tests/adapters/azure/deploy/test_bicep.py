@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import zipfile
@@ -98,6 +99,65 @@ class TestWhatShips:
         assert f"numberOfProbes: {probes[1]}\n" in settings[1]
         assert int(probes[1]) * 5 == 60
         assert "intervalInSeconds: 5\n" in settings[1]
+
+    def test_what_is_looked_up_is_what_is_deployed(self) -> None:
+        """A VM finds network, identity and telemetry by name, and its subnet: under those that they were given."""
+        files = {path: parse(text).resources for path, text in SHIPPED.items()}
+        every = [resource for resources in files.values() for resource in resources.values()]
+        deployed = {(one.type, str(one.body["name"])) for one in every if not one.existing}
+        for one in every:
+            name = str(one.body["name"])
+            assert not one.existing or "${" not in name or (one.type, name) in deployed, name
+            if one.type.endswith(("/queueServices", "/blobServices")):
+                assert name == "default"
+        subnets = set(re.findall(r"/subnets/(\w+)'", "".join(SHIPPED.values())))
+        assert subnets == {"workers", "AzureBastionSubnet"}
+        assert all(f"name: '{subnet}'\n" in SHIPPED["modules/network.bicep"] for subnet in subnets)
+        assert set(re.findall(r"subscriptionResourceId\('([^']+)'", "".join(SHIPPED.values()))) <= MODELS.keys()
+        assert {
+            re.findall(r"targetScope = '(\w+)'", text)[0] for text in SHIPPED.values() if "targetScope" in text
+        } == {"resourceGroup"}
+
+    def test_a_scale_set_is_as_spot_needs_it(self) -> None:
+        """Flexible, with a base of regular VMs and a restore policy; Azure refuses terminate notifications on Spot."""
+        body = parse(SHIPPED["scaleset.bicep"]).resources["scaleSet"].body["properties"]
+        properties = cast("Mapping[str, object]", body)
+        assert (properties["orchestrationMode"], properties["platformFaultDomainCount"]) == ("Flexible", 1)
+        assert properties["singlePlacementGroup"] is False
+        assert properties["spotRestorePolicy"] == {"enabled": True, "restoreTimeout": "restoreTimeout"}
+        mix = {
+            "baseRegularPriorityCount": "regularBase",
+            "regularPriorityPercentageAboveBase": "regularPercentAboveBase",
+        }
+        assert properties["priorityMixPolicy"] == mix
+        assert cast("Mapping[str, object]", properties["virtualMachineProfile"])["priority"] == "Spot"
+        assert "terminateNotificationProfile" not in SHIPPED["scaleset.bicep"]
+        for path in ("vm.bicep", "scaleset.bicep"):
+            assert "treatFailureAsDeploymentFailure: true" in SHIPPED[path]
+
+    def test_the_network_is_one_that_azure_takes(self) -> None:
+        """No two rules of a group have one priority and direction; a Bastion has 64 addresses of the network."""
+        file = parse(SHIPPED["modules/network.bicep"])
+        for name in ("workersGroup", "bastionGroup"):
+            properties = cast(
+                "Mapping[str, list[Mapping[str, Mapping[str, object]]]]", file.resources[name].body["properties"]
+            )
+            rules = [rule["properties"] for rule in properties["securityRules"]]
+            assert len({(rule["direction"], rule["priority"]) for rule in rules}) == len(rules)
+        whole, bastion, workers = (
+            ipaddress.ip_network(str(file.variables[name]))
+            for name in ("virtualNetworkPrefix", "bastionPrefix", "workersPrefix")
+        )
+        assert isinstance(whole, ipaddress.IPv4Network)
+        assert isinstance(bastion, ipaddress.IPv4Network)
+        assert isinstance(workers, ipaddress.IPv4Network)
+        assert bastion.subnet_of(whole)
+        assert workers.subnet_of(whole)
+        assert not bastion.overlaps(workers)
+        assert bastion.prefixlen <= 26
+        host = file.resources["bastion"].body
+        assert host["sku"] == {"name": "Standard"}
+        assert cast("Mapping[str, object]", host["properties"])["enableTunneling"] is True
 
     def test_no_secret_is_in_it(self) -> None:
         """No key is listed, no SAS is made, no password is asked for."""
@@ -199,6 +259,30 @@ class TestTheLint:
             ("vm.bicep", "param location string", "param spare string\nparam location string", "not used"),
             ("vm.bicep", "json(maxPrice)", "jsn(maxPrice)", "there is no function jsn"),
             ("vm.bicep", "'${worker.id}'", "'${workers.id}'", "workers is not declared"),
+            (
+                "vm.bicep",
+                "    priority: 'Spot'\n",
+                "    priority: 'Spot'\n    priority: 'Low'\n",
+                "priority is there twice",
+            ),
+            ("vm.bicep", "param vmSize string", "param name string = 'x'\nparam vmSize string", "name is there twice"),
+            ("vm.bicep", "output vmId string", "output vmId int", "takes int, and vm.id is string"),
+            ("vm.bicep", "string = vm.id", "string = vmSize.id", "a string has no properties"),
+            ("vm.bicep", "id: networkInterface.id", "id: networkInterface", "networkInterface is a resource"),
+            ("vm.bicep", "settings.outputs.customData", "settings", "settings is a module"),
+            ("vm.bicep", "@maxLength(64)", "@maxValue(64)", "max_value is nothing to say of a string"),
+            ("vm.bicep", "@maxLength(64)", "@maxLenght(64)", "is nothing to say of a string"),
+            ("vm.bicep", "param healthPort int = 0", "param healthPort int = '0'", "takes int, and is string"),
+            (
+                "vm.bicep",
+                "param evictionPolicy string = 'Deallocate'",
+                "param evictionPolicy string = 'Stop'",
+                "is none",
+            ),
+            ("main.bicep", "deployBastion bool = true", "deployBastion bool = 'yes'", "takes bool, and is string"),
+            ("main.bicep", "customAssignments array", "customAssignments string", "customAssignments is array"),
+            ("main.bicep", "deployBastion: deployBastion", "deployBastion: insights.outputs.name", "name is string"),
+            ("version.bicep", "regions array = [\n  location\n]", "regions array = location", "location is string"),
             ("modules/storage.bicep", "'StorageV2'", "'StorageV3'", "'StorageV3' is none of"),
             ("modules/storage.bicep", "minimumTlsVersion: 'TLS1_2'", "minimumTlsVersion: 'TLS1_4'", "is none of"),
             ("modules/storage.bicep", "  kind: 'StorageV2'\n", "", "lacks kind"),

@@ -50,7 +50,7 @@ class Cloud:
     Attributes:
         url: of both.
         items: the price list.
-        page_size: of the list.
+        page_size, graph_page_size: of the list, and of Resource Graph's tables.
         loops_at: the page of the list whose next link names itself.
         down: the list's requests are hung up on.
         asked: method, path and query of each request.
@@ -62,6 +62,7 @@ class Cloud:
     url: str = ""
     items: list[Row] = field(default_factory=list)
     page_size: int = 1000
+    graph_page_size: int = 1000
     loops_at: int | None = None
     next_host: str = ""
     down: bool = False
@@ -154,7 +155,13 @@ class Cloud:
         rows = self.histories if "skuspotpricehistory" in query else self.rates
         named = [row for row in rows if f"'{row['size']}'" in query and f"'{row['region']}'" in query]
         shown = [] if body.get("subscriptions") else named  # with a subscription these tables are empty
-        return 200, {"totalRecords": len(shown), "count": len(shown), "data": shown, "resultTruncated": "false"}, {}
+        options = body.get("options")
+        start = int(options.get("$skipToken", 0)) if isinstance(options, dict) else 0
+        page = shown[start : start + self.graph_page_size]
+        document: dict[str, object] = {"totalRecords": len(shown), "count": len(page), "data": page}
+        if start + len(page) < len(shown):
+            document["$skipToken"] = str(start + len(page))
+        return 200, {**document, "resultTruncated": "false"}, {}
 
     def _listed(self, values: Sequence[Mapping[str, object]], path: str, query: Mapping[str, Sequence[str]]) -> Reply:
         """A list of Resource Manager's, two values a page."""
