@@ -182,7 +182,7 @@ def receipts_in(lines: Iterable[Line]) -> list[tuple[str, DrainReceipt]]:
     """The receipts that journals give, each with its process, in the order in which the drains and kills ended.
 
     A process whose last line is not its end was killed after it: what it had not saved by then is done again, and its
-    notice was worth the time until then, at least.
+    notice was worth the time until then, at least. So is one that vanished, until it did.
     """
     sources: dict[str, list[Line]] = {}
     for line in lines:
@@ -194,6 +194,8 @@ def receipts_in(lines: Iterable[Line]) -> list[tuple[str, DrainReceipt]]:
             at_s = line.at.timestamp() - first_s
             if line.machine == APPLICATION.name:
                 over = line.text("to") == AppState.OFFLINE
+            if receipts.drained and line.kind == "notice_gone" and (lived := receipts.end(at_s)) is not None:
+                found[-1] = (found[-1][0], source, lived)  # withdrawn, or over: the VM has outlived it
             receipt = receipts.take(at_s, line.kind, line.fields)
             if receipt is not None:
                 found.append((line.at.timestamp(), source, receipt))

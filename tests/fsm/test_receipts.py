@@ -190,6 +190,17 @@ def test_a_drained_worker_that_is_stopped_lived_until_then() -> None:
     assert receipt.received_s == pytest.approx(30.0)
 
 
+def test_a_notice_that_vanished_was_outlived_until_then() -> None:
+    """Withdrawn twenty seconds after it was seen, it was worth those; the work that follows adds nothing to it."""
+    drained = (notice(10), app(10, "Processing", "Evicted"), app(11, "Evicted", "Drained"))
+    gone: Entry = (30.0, "notice_gone", {"event_id": "e", "type": "Preempt"})
+    back = (app(30, "Drained", "Recovering"), app(31, "WarmingUp", "Processing"), begin(40))
+    first, second = receipts_in(lines_of("p", *WORKING, *drained, gone, *back))
+    assert first[1].cause == "Preempt"
+    assert first[1].received_s == pytest.approx(20.0)
+    assert second[1].cause == KILLED
+
+
 def test_a_live_worker_and_its_journal_give_the_same_receipt() -> None:
     """What was told at the end of the drain is what the journal tells, but for the life that came after it."""
     entries = (
