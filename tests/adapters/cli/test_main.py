@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -190,3 +191,22 @@ def test_a_reader_that_goes_away_is_no_error(spotfsm: Command, directory: Path) 
     )
     assert "Traceback" not in ended.stderr
     assert "error" not in ended.stderr
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_a_job_prints_gets_into_no_file_of_ours(spotfsm: Command, directory: Path, closed: str) -> None:
+    """Started without standard streams, a worker does its jobs, and their words are nowhere in its files."""
+    (directory / "jobs.py").write_text("def handle(job):\n    print('a word', flush=True)\n")
+    spotfsm("enqueue", "a", "b")
+    worker = "worker --handler jobs:handle --until-empty --journal journal"
+    ended = subprocess.run(
+        f"{sys.executable} -m adapters.cli {worker} {closed}", shell=True, cwd=directory, timeout=60, check=False
+    )
+    assert ended.returncode == 0
+    assert json.loads(spotfsm("status", "--json").out)["completed"] == 2
+    assert not [
+        path
+        for path in directory.iterdir()
+        if path.is_file() and path.suffix != ".py" and b"a word" in path.read_bytes()
+    ]
