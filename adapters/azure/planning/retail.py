@@ -27,12 +27,14 @@ _API_VERSION = "2023-01-01-preview"
 PAGES_MAX = 400
 """A region's virtual machines are about 16 pages of 1,000."""
 _HOUR = "1 Hour"
+_CURRENCY = "USD"
+"""What is asked for, and what is billed; others are for reference."""
 _PART = re.compile(r"^([a-z]+)(.*)$")
 _VERSION = re.compile(r"v[0-9]+")
 """Of a size's name, between underscores."""
 _KEPT = (
     "armSkuName", "armRegionName", "productName", "skuName", "meterName", "meterId", "type", "unitOfMeasure",
-    "retailPrice", "tierMinimumUnits", "isPrimaryMeterRegion", "effectiveStartDate", "effectiveEndDate",
+    "currencyCode", "retailPrice", "tierMinimumUnits", "isPrimaryMeterRegion", "effectiveStartDate", "effectiveEndDate",
 )  # fmt: skip
 """What is kept of a row."""
 
@@ -107,6 +109,7 @@ def row_of(item: JsonObject) -> PriceRow | None:
         or not size
         or item.get("type") != "Consumption"
         or item.get("unitOfMeasure") != _HOUR
+        or item.get("currencyCode", _CURRENCY) != _CURRENCY
         or as_decimal(item.get("tierMinimumUnits") or 0) != 0
         or price is None
         or price <= 0  # a placeholder, not a present
@@ -219,7 +222,7 @@ class PriceList:
             f"armRegionName eq '{region}'",
             *(() if size is None else (f"armSkuName eq '{size}'",)),
         ]
-        parameters = {"api-version": _API_VERSION, "currencyCode": "'USD'", "$filter": " and ".join(wanted)}
+        parameters = {"api-version": _API_VERSION, "currencyCode": f"'{_CURRENCY}'", "$filter": " and ".join(wanted)}
         found = await self._pages(region, parameters)
         if not found["items"]:
             raise MissingError(f"the price list has no row of {size or 'any size'} in {region}")

@@ -81,6 +81,7 @@ TRAPS: Mapping[str, Callable[[str, str], Row]] = {
     "an older price": lambda s, r: spot(s, r, 0.0120, effectiveStartDate=PAST),
     "a price to come": lambda s, r: spot(s, r, 0.0121, effectiveStartDate=FUTURE),
     "another meter": lambda s, r: spot(s, r, 0.0122, isPrimaryMeterRegion=False, effectiveStartDate=LATER),
+    "in another currency": lambda s, r: spot(s, r, 0.0127, currencyCode="EUR", effectiveStartDate=LATER),
     "from 100 units on": lambda s, r: row(s, r, 0.0123, tierMinimumUnits=100.0),
     "elsewhere": lambda s, _r: row(s, "elsewhere", 0.0124),
     "another size": lambda s, r: row(f"{s}_v9", r, 0.0125),
