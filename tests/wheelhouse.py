@@ -20,11 +20,11 @@ def wheelhouse(directory: Path) -> Path:
     assert not needed.missing
     directory.mkdir(parents=True, exist_ok=True)
     for name in needed.found - {DISTRIBUTION}:
-        _pack(importlib.metadata.distribution(name), directory)
+        pack(importlib.metadata.distribution(name), directory)
     return directory
 
 
-def _pack(distribution: importlib.metadata.Distribution, directory: Path) -> None:
+def pack(distribution: importlib.metadata.Distribution, directory: Path) -> None:
     """Undo an installation."""
     name = distribution.metadata["Name"].replace("-", "_").replace(".", "_")
     contents, info = {}, ""

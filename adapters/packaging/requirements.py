@@ -7,15 +7,20 @@ https://github.com/pypa/pip/issues/11664 (read 2026-11). So what it leaves out i
 from __future__ import annotations
 
 import importlib.metadata
+import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from pathlib import Path
 from typing import TypeAlias
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+
+_INCLUDED = re.compile(r"(?:-r|--requirement)[\s=]*(\S+)")
+_BEHIND = re.compile(r"\s+(?:#|--)")
+"""Where a comment or an option of one requirement begins."""
 
 Find: TypeAlias = Callable[[NormalizedName], Sequence[str] | None]
 """The requirements of a distribution as its metadata has them; None if there is no such distribution."""
@@ -58,6 +63,25 @@ def _applies(want: Requirement, extras: frozenset[str], environment: Mapping[str
     if want.marker is None:
         return True
     return any(want.marker.evaluate({**environment, "extra": extra}) for extra in extras or {""})
+
+
+def asked_for(file: Path, environment: Mapping[str, str]) -> Iterator[Requirement]:
+    """The requirements of a file as pip reads it that hold in this environment, with their extras.
+
+    What is no requirement by name, an option or an address alone, is pip's to read.
+    """
+    for line in file.read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
+        text = _BEHIND.split(line.strip(), maxsplit=1)[0]
+        included = _INCLUDED.fullmatch(text)
+        if included is not None and (file.parent / included[1]).is_file():
+            yield from asked_for(file.parent / included[1], environment)
+            continue
+        try:
+            found = Requirement(text)
+        except InvalidRequirement:
+            continue
+        if found.marker is None or found.marker.evaluate({**environment, "extra": ""}):
+            yield found
 
 
 def installed(name: NormalizedName) -> Sequence[str] | None:

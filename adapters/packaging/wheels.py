@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 
 from adapters.packaging.own_wheel import DISTRIBUTION
-from adapters.packaging.requirements import closure, in_wheels, installed
+from adapters.packaging.requirements import asked_for, closure, in_wheels, installed
 from adapters.packaging.target import Target, here
 from fsm.errors import ConfigurationError, PlatformError
 
@@ -72,7 +72,8 @@ class Wheels:
 
     def _roots(self, wheels: Sequence[Path]) -> Iterable[Requirement]:
         """Whatever was chosen must have what it needs, the jobs' own requirements included."""
-        return [self._own_root(), *(Requirement(parse_wheel_filename(wheel.name)[0]) for wheel in wheels)]
+        asked = () if self.requirements is None else asked_for(self.requirements, self.target.environment)
+        return [self._own_root(), *asked, *(Requirement(parse_wheel_filename(wheel.name)[0]) for wheel in wheels)]
 
     def _pins(self) -> Sequence[str]:
         """What runs here is what runs there: the same versions of all that spotfsm needs, and of pip."""
