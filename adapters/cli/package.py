@@ -21,6 +21,7 @@ from adapters.packaging import (
     Architecture,
     Order,
     Target,
+    check_handler,
     job_files,
     make_package,
     manage_actions,
@@ -124,6 +125,8 @@ def _package(
     settings = _settings(config)
     worker = _worker_settings(settings, command or [])
     handler = worker["handler"]
+    if isinstance(handler, str):
+        check_handler(Path.cwd(), handler, python=python)
     target = Target(python=python, architecture=architecture)
     order = Order(
         version=version,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from adapters.packaging.jobs import job_files
+from adapters.packaging.jobs import check_handler, job_files
 from adapters.packaging.package import Order, Package, make_package, manage_actions, package_version
 from adapters.packaging.target import PYTHON, Architecture, Target, python_version
 
@@ -12,6 +12,7 @@ __all__ = [
     "Order",
     "Package",
     "Target",
+    "check_handler",
     "job_files",
     "make_package",
     "manage_actions",

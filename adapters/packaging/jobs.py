@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from adapters.packaging.archive import Member
 from fsm.errors import ConfigurationError
 
 _LEFT_OUT = frozenset({"__pycache__", ".git"})
+_BINDERS = frozenset({"*", "__getattr__", "globals", "exec"})
+"""A module with one of these may have any name."""
 
 
 def job_files(
@@ -34,6 +38,45 @@ def job_files(
             executable = bool(file.stat().st_mode & stat.S_IXUSR)
             found[name] = Member(content=file, executable=executable)
     return found
+
+
+def check_handler(root: Path, handler: str, *, python: str) -> None:
+    """Refuse a handler that its module below `root` surely has not: on a VM its worker would be started over and over.
+
+    The module is read and not run, for what it imports need not be here.
+
+    Args:
+        root: the worker's working directory.
+        handler: `module:function`.
+        python: the VM's; a syntax of another Python than this one is not judged.
+
+    Raises:
+        ConfigurationError: there is no such name in it, or it is no Python.
+    """
+    module, _, name = handler.partition(":")
+    place = root.joinpath(*module.split("."))
+    file = next((one for one in (place / "__init__.py", place.parent / f"{place.name}.py") if one.is_file()), None)
+    if file is None or not name:
+        return
+    try:
+        names = set(_bound(ast.parse(file.read_bytes())))
+    except (SyntaxError, ValueError) as exc:
+        if python == f"{sys.version_info.major}.{sys.version_info.minor}":
+            raise ConfigurationError("--handler", f"{file.name} is no Python: {exc}", "Put it right.") from exc
+        return
+    if not names & {name.partition(".")[0], *_BINDERS}:
+        raise ConfigurationError("--handler", f"{file.name} has no {name!r:.100}", "Give module:function.")
+
+
+def _bound(tree: ast.AST) -> Iterator[str]:
+    """Every name that is bound anywhere in the module, and those by which more may be."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.alias):
+            yield node.asname or node.name.partition(".")[0]
+        elif isinstance(node, ast.Name) and (isinstance(node.ctx, ast.Store) or node.id in _BINDERS):
+            yield node.id
 
 
 def _named(

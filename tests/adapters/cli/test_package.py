@@ -125,6 +125,7 @@ def test_people_are_told_where_it_is(inside: Command, project: Path, wheels: Pat
         (SETTINGS, ["--version", "1.2.3", "--include", "nowhere"], "--include: "),
         (SETTINGS, ["--version", "1.2.3", "--", "./job.sh"], "--config: spotfsm.toml names a handler beside"),
         (SETTINGS.replace("jobs:", "other:"), ["--version", "1.2.3"], "--handler: there is no 'other'"),
+        (SETTINGS.replace(":handle", ":handel"), ["--version", "1.2.3"], "--handler: jobs.py has no 'handel'"),
         (SETTINGS.replace("handler", "handlr"), ["--version", "1.2.3"], "--config: 'handlr' under [worker]"),
         (
             SETTINGS.replace('handler = "jobs:handle"', ""),

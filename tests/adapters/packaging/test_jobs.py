@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from adapters.packaging.jobs import job_files
+from adapters.packaging.jobs import check_handler, job_files
 from fsm.errors import ConfigurationError
 
 
@@ -26,6 +27,41 @@ def test_the_handlers_module_goes_along_alone(tmp_path: Path) -> None:
     (tmp_path / "data" / "model.bin").write_text("")
     assert names(tmp_path, "jobs:handle") == {"jobs.py"}
     assert names(tmp_path, "jobs:handle", include=("data",)) == {"jobs.py", "data/model.bin"}
+
+
+HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def handle(job): ...",
+        "async def handle(job): ...",
+        "import absent\nif absent.here:\n    from absent import other as handle",
+        "handle = lambda job: 1",
+        "from absent import *",
+        "def __getattr__(name): ...",
+        "globals()['handle'] = print",
+        "class Jobs: ...\nhandle, more = Jobs(), 1",
+    ],
+)
+def test_a_handler_may_be_bound_in_any_way(tmp_path: Path, text: str) -> None:
+    """The module is read and not imported: what it needs is not here."""
+    (tmp_path / "deep").mkdir()
+    for file, module in (("jobs.py", "jobs"), ("deep/jobs.py", "deep.jobs"), ("deep/__init__.py", "deep")):
+        (tmp_path / file).write_text(text)
+        check_handler(tmp_path, f"{module}:handle", python=HERE)
+
+
+@pytest.mark.parametrize("text", ["", "import handler", "print(handle)", "def handle(", "x = 1\0"])
+def test_a_handler_that_its_module_has_not_is_a_mistake(tmp_path: Path, text: str) -> None:
+    """A worker that cannot find it would be started over and over; syntax of another Python is not judged."""
+    (tmp_path / "jobs.py").write_text(text)
+    with pytest.raises(ConfigurationError, match=r"^--handler: jobs\.py (has no 'handle'|is no Python)"):
+        check_handler(tmp_path, "jobs:handle", python=HERE)
+    check_handler(tmp_path, "elsewhere:handle", python=HERE)
+    if text.startswith("def"):
+        check_handler(tmp_path, "jobs:handle", python="3.99")
 
 
 def test_a_package_goes_along_whole_without_what_python_makes_again(tmp_path: Path) -> None:
