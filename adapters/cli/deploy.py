@@ -13,7 +13,7 @@ import typer
 
 from adapters.azure.deploy.commands import ENVIRONMENT, lookups_for
 from adapters.azure.deploy.order import Order, PrincipalKind, Shape
-from adapters.azure.deploy.steps import ABOUT, BUILD, TRACES_S, Step, commands, lookups
+from adapters.azure.deploy.steps import ABOUT, BUILD, BY_BASTION, TRACES_S, Step, commands, lookups
 from adapters.azure.planning.sizes import unfit_by_name
 from adapters.cli import azure_options, options
 from adapters.cli.itself import own_command
@@ -188,6 +188,9 @@ def _deploy(
     if package is not None and not re.fullmatch(r"[\w.-]+", package.name):
         raise ConfigurationError("--package", f"{package.name!r:.80} would be part of an address", "Call it plainer.")
     chosen = _chosen(steps or [], since)
+    if not bastion and (through := BY_BASTION.intersection(chosen)):
+        problem = f"{min(through)} goes through the Bastion"
+        raise ConfigurationError("--no-bastion", problem, "Deploy one; without it there is: spotfsm deploy unit.")
     order = Order(
         bicep=Path(str(files("adapters.azure.deploy"))),
         spotfsm=own_command(),

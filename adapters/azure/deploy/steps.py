@@ -52,6 +52,9 @@ class Step(StrEnum):
 BUILD = tuple(Step)[: tuple(Step).index(Step.COMPUTE) + 1]
 """What is taken when no step is named: everything up to a VM that works. The others are taken by name only."""
 
+BY_BASTION = frozenset({Step.SSH, Step.TUNNEL, Step.COPY})
+"""What goes through the Bastion."""
+
 ABOUT: Mapping[Step, str] = {
     Step.LOGIN: "is somebody signed in, and to which subscription",
     Step.KEY: "make an SSH key, where there is none",

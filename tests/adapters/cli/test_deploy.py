@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from adapters.azure.deploy import troubles
 from adapters.azure.deploy.commands import Variable, Word, shell_word
-from adapters.azure.deploy.steps import BUILD, Step
+from adapters.azure.deploy.steps import BUILD, BY_BASTION, Step
 from adapters.azure.deploy.troubles import explain
 from adapters.cli import deploy, deploy_run
 from adapters.cli.commands import COMMANDS
@@ -117,7 +117,7 @@ def test_the_script_does_what_run_does(
     inside: Command, stage: Stage, directory: Path, variant: str, steps: Sequence[Step]
 ) -> None:
     """Bash runs the very commands that --run does, word for word, and leaves the same files."""
-    arguments = ("deploy", *steps, *VARIANTS[variant])
+    arguments = ("deploy", *possible(steps, variant), *VARIANTS[variant])
     script = inside(*arguments).out
     ended = inside(*arguments, "--run")
     assert ended.code == 0, ended.err
@@ -130,6 +130,11 @@ def test_the_script_does_what_run_does(
     assert len(by_run) >= 8
     assert written(directory) == settings
     assert bool(settings) == ("settings" in steps and "--package" not in arguments)
+
+
+def possible(steps: Iterable[Step], variant: str) -> list[Step]:
+    """Those steps that this variant can take: without a Bastion nothing goes through one."""
+    return [step for step in steps if step not in BY_BASTION or "--no-bastion" not in VARIANTS[variant]]
 
 
 def written(directory: Path) -> str:
@@ -167,7 +172,7 @@ def test_the_script_is_a_clean_one(inside: Command, stage: Stage, variant: str) 
     found = shutil.which("shellcheck")
     if found is None:
         unavailable("it needs shellcheck")
-    script = inside("deploy", *Step, *VARIANTS[variant]).out
+    script = inside("deploy", *possible(Step, variant), *VARIANTS[variant]).out
     checked = subprocess.run([found, "-"], input=script, text=True, capture_output=True, check=False)
     assert checked.stdout == ""
 
@@ -459,6 +464,7 @@ def test_without_the_azure_cli_there_is_a_word_on_it(
         (("--json",), "--json"),
         (("--from", "evict"), "--from"),
         (("login", "--from", "group"), "--from"),
+        *(((step, "--no-bastion"), "--no-bastion") for step in sorted(BY_BASTION)),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(
