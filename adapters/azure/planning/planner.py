@@ -87,11 +87,8 @@ class Planner:
         )
         await self._check_named(quotes)
         told = {region: quota for region, asked in quotas.items() if (quota := asked.result()) is not None}
-        for region in (region for region, quota in told.items() if not quota.free):
-            self._note(
-                f"no VM can be Spot in {region}: its quota is used up. Ask for more (lowPriorityCores), or delete a "
-                "VM: a deallocated one keeps its own"
-            )
+        for region, quota in told.items():
+            self._note_shortage(region, quota, cores=1)
         return PricePlan(quotes=quotes, quotas=told, notes=tuple(self._notes))
 
     async def size_plan(self, region: str, os: Os) -> SizePlan:
@@ -105,6 +102,7 @@ class Planner:
         async with _together() as group:
             listed = group.create_task(self._listed(None, region))
             known = group.create_task(self._sizes(region))
+            quota = group.create_task(self._quota(region))
         items, sizes = listed.result(), known.result()
         if not items and not sizes:
             raise _no_region(region)
@@ -126,6 +124,8 @@ class Planner:
                 left_out[unfit] = left_out.get(unfit, 0) + 1
             else:
                 found.append(SizeQuote(name=name, size=size, quote=quote))
+        if (told := quota.result()) is not None:
+            self._note_shortage(region, told, cores=max((one.size.cores for one in found if one.size), default=0))
         return SizePlan(sizes=tuple(found), left_out=left_out, notes=tuple(self._notes))
 
     # -- asking one thing ----------------------------------------------------------------------------------------------
@@ -207,6 +207,14 @@ class Planner:
             age = self.now() - kept.at
             self._note(f"{what}: {kept.failure}; what is shown is {age.total_seconds() / 3600:.1f} hours old")
         return kept
+
+    def _note_shortage(self, region: str, quota: SpotQuota, *, cores: int) -> None:
+        """Say it where the quota has no room for so many cores, before a deployment fails for it."""
+        if cores > quota.free:
+            self._note(
+                f"{quota.free} of {quota.limit} Spot cores are free in {region}, and no VM with more can be had: ask "
+                "for more (lowPriorityCores), or delete one, for a deallocated VM keeps its own"
+            )
 
     def _note(self, text: str) -> None:
         self._notes[text] = None

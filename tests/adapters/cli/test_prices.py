@@ -158,7 +158,7 @@ def test_no_rows_are_unknown_and_not_zero(prices: Ask, cloud: Cloud) -> None:
 @pytest.mark.parametrize(("used", "limit"), [(20, 20), (21, 20), (0, 0)])
 def test_a_quota_that_is_used_up_says_what_to_do(prices: Ask, cloud: Cloud, used: int, limit: int) -> None:
     """Before a deployment fails for it; while a core is free nothing is said."""
-    said = f"no VM can be Spot in {EAST}: its quota is used up. Ask for more"
+    said = f"0 of {limit} Spot cores are free in {EAST}, and no VM with more can be had: ask for more"
     assert said not in prices(D2, "--region", EAST).err
     cloud.usages = [{**USAGE, "currentValue": used, "limit": limit}]
     ended = prices(D2, "--region", EAST)

@@ -113,13 +113,22 @@ def test_without_a_login_the_price_list_names_what_it_can(sizes: Ask, cloud: Clo
 
 
 def test_a_second_look_asks_nothing_again(sizes: Ask, cloud: Cloud) -> None:
-    """Sizes and prices are kept for an hour."""
+    """Sizes and prices are kept for an hour; the quota alone is asked for as it is."""
     cloud.page_size = 5
     first = sizes("--region", REGION, "--subscription", SUBSCRIPTION)
     asked = len(cloud.asked)
     assert cloud.pages() > 5
     assert sizes("--region", REGION, "--subscription", SUBSCRIPTION).out == first.out
-    assert len(cloud.asked) == asked
+    assert all("/usages" in one for one in cloud.asked[asked:])
+
+
+@pytest.mark.parametrize(("used", "told"), [(0, False), (30, False), (31, True), (94, True)])
+def test_a_quota_with_no_room_for_a_size_is_told(sizes: Ask, cloud: Cloud, used: int, told: bool) -> None:
+    """The largest of those listed has 64 cores; what is within the quota is listed without a word on it."""
+    cloud.usages = [{"name": {"value": "lowPriorityCores"}, "currentValue": used, "limit": 94, "unit": "Count"}]
+    ended = sizes("--region", REGION)
+    assert ended.code == 0
+    assert (f"{94 - used} of 94 Spot cores are free in {REGION}, and no VM with more" in ended.err) is told
 
 
 @pytest.mark.parametrize(
