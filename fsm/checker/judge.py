@@ -92,7 +92,7 @@ class Judge:
         return (*breaches, *_tagged(old, new, told), *_kinds(old, new, told))
 
     def verdict(self, owner: Owner, delivery: Delivery) -> tuple[Breach, ...]:
-        """A claimant has learnt who stands for the last owner's instance: does it see a death where there was one?"""
+        """A claimant has learnt who stands for the last owner's instance: does it see the end that there was?"""
         goal = delivery.goal
         if goal is None or goal.draft is None or delivery.record is None:
             return ()
@@ -100,6 +100,9 @@ class Judge:
         died = owner.process == DIED and owner.boot_id == NOW
         if died and not counted:
             return (Breach(Promise.NOTHING_LOST, "a worker that died is not counted: its killer would never end"),)
+        taken_for_other = goal.draft.counts.evictions == delivery.record.counts.evictions
+        if owner.boot_id == BEFORE and taken_for_other:
+            return (Breach(Promise.EVICTION_IS_NOT_FAILURE, "a VM was taken, and that is not what is counted"),)
         return ()
 
     # -- the queue ------------------------------------------------------------------------------------------------

@@ -7,7 +7,20 @@ from dataclasses import replace
 
 from fsm.checker.report import Check, Finding
 from fsm.checker.sabotage import NOT_EXPLORED, SABOTAGES, Sabotage
-from fsm.checker.scenario import FAILING, FRESH, HOPELESS, KILLING, PRUNED, REJECTED, STORELESS, WEARING, Scenario
+from fsm.checker.scenario import (
+    ABSENT,
+    FAILING,
+    FRESH,
+    HOPELESS,
+    KILLING,
+    OVERTAKEN,
+    PRUNED,
+    REJECTED,
+    STOPPED,
+    STORELESS,
+    WEARING,
+    Scenario,
+)
 from fsm.checker.search import Outcome, Search, Trouble
 from fsm.checker.world import World
 
@@ -21,6 +34,9 @@ QUICK = (
     HOPELESS,
     WEARING,
     replace(PRUNED, faults=1),
+    replace(ABSENT, faults=1),
+    replace(OVERTAKEN, faults=1),
+    replace(STOPPED, faults=1),
 )
 """A few seconds: two workers and one message."""
 DEEP = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from fsm.checker.scenario import FAILING, FRESH, KILLING, PRUNED, Physics, Scenario
+from fsm.checker.scenario import ABSENT, FAILING, FRESH, KILLING, OVERTAKEN, PRUNED, STOPPED, Physics, Scenario
 from fsm.checker.scene import CURRENT
 from fsm.checker.stepper import Protocol, honest
 from fsm.delivery import (
@@ -120,6 +120,30 @@ def _always_a_death(d: Delivery, event: Event) -> Event:
 
 def _never_a_death(_: Delivery, event: Event) -> Event:
     return PresenceFound(presence=None) if isinstance(event, PresenceFound) else event
+
+
+def _of_this_boot(d: Delivery, event: Event) -> Event:
+    match event:
+        case PresenceFound(presence=Presence() as presence) if d.record is not None:
+            return PresenceFound(presence=replace(presence, boot_id=d.record.owner.boot_id))
+    return event
+
+
+def _an_absent_one_is_a_death(d: Delivery, event: Event) -> Event:
+    return _always_a_death(d, event) if event == PresenceFound(presence=None) else event
+
+
+def _another_process_is_a_later_one(d: Delivery, event: Event) -> Event:
+    match event:
+        case PresenceFound(presence=Presence() as presence) if d.record is not None:
+            owner = d.record.owner
+            if presence.boot_id == owner.boot_id and presence.process != owner.process:
+                return _always_a_death(d, event)
+    return event
+
+
+def _a_stop_is_an_eviction(_: Delivery, event: Event) -> Event:
+    return Interrupted(end=End.EVICTION) if event == Interrupted(end=End.STOP) else event
 
 
 def _interruption_is_failure(_: Delivery, event: Event) -> Event:
@@ -239,6 +263,13 @@ def _releases_before_counting(d: Delivery, event: Event, draining: bool) -> Step
     return step
 
 
+def _leaves_its_claim_open(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
+    step = honest(d, event, draining)
+    if event == Interrupted(end=End.STOP) and isinstance(step.call, WriteRecord):
+        return honest(step.delivery, TimeUp(), draining)
+    return step
+
+
 def _deletes_what_it_lost(d: Delivery, event: Event, draining: bool) -> Step:  # noqa: FBT001 -- a seam
     step = honest(d, event, draining)
     if isinstance(event, LeaseGone) and step.delivery.state is JobState.ABANDONED:
@@ -318,6 +349,18 @@ SABOTAGES = (
     Sabotage(rule=5, name="claims without reading the presence", protocol=_claims_unread),
     Sabotage(rule=5, name="takes every open claim for a death", protocol=told(_always_a_death)),
     Sabotage(rule=5, name="takes every open claim for a lapse", protocol=told(_never_a_death), scenario=KILLING),
+    Sabotage(rule=5, name="does not look at the boot", protocol=told(_of_this_boot)),
+    Sabotage(
+        rule=5, name="takes an absent owner for a dead one", protocol=told(_an_absent_one_is_a_death), scenario=ABSENT
+    ),
+    Sabotage(
+        rule=5,
+        name="takes any other process for a later one",
+        protocol=told(_another_process_is_a_later_one),
+        scenario=OVERTAKEN,
+    ),
+    Sabotage(rule=5, name="a stopped worker leaves its claim open", protocol=_leaves_its_claim_open, scenario=STOPPED),
+    Sabotage(rule=5, name="a stop counts as an eviction", protocol=told(_a_stop_is_an_eviction), scenario=STOPPED),
     Sabotage(rule=5, name="an interruption is a failure", protocol=told(_interruption_is_failure)),
     Sabotage(rule=5, name="the dequeue count spends a budget", protocol=told(_dequeue_count_is_the_budget)),
     Sabotage(rule=4, name="counts anew when it writes again", protocol=_counts_anew),

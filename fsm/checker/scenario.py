@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Record, Status
+from fsm.record import DEATHS_MAX, FAILURES_MAX, Counts, Owner, Presence, Record, Status
 
 NAMES = ("A", "B", "C")
 """What the workers are called, and the ids of their VMs."""
@@ -25,7 +25,9 @@ class Scenario:
         epoch, record: how often the message was received before, and what that left.
         checkpoints: how far the handler's progress goes.
         twins: whether the queue may deliver one epoch twice.
+        presence: who stands for the instance of that record's owner, if anybody ever did.
         stops: whether an operator may stop workers.
+        in_time: whether a drain never runs out of time for the store.
         prunes: whether records are pruned once their message's delete is confirmed. The seven days are taken to outlast
             any delivery that has never written; those that have are not waited for.
     """
@@ -40,7 +42,9 @@ class Scenario:
     record: Record | None = None
     checkpoints: int = 1
     twins: bool = True
+    presence: Presence | None = None
     stops: bool = False
+    in_time: bool = False
     prunes: bool = False
 
 
@@ -81,3 +85,28 @@ STORELESS = Scenario(name="a message without a job store", stored=False)
 HOPELESS = Scenario(name="a message received too often, without a job store", stored=False, epoch=FAILURES_MAX - 2)
 WEARING = Scenario(name="a message on its last delivery, without a job store", stored=False, epoch=DEATHS_MAX - 1)
 PRUNED = Scenario(name="a record that is pruned", prunes=True, twins=False)
+ABSENT = Scenario(
+    name="a claim left open, and nobody ever stood for its owner",
+    epoch=3,
+    record=replace(
+        _BEFORE,
+        status=Status.OPEN,
+        counted_epoch=2,
+        counts=Counts(deaths=DEATHS_MAX - 1, fruitless_deaths=DEATHS_MAX - 1),
+    ),
+    twins=False,
+)
+OVERTAKEN = replace(
+    ABSENT,
+    name="a claim left open, and a dead process's presence came late",
+    presence=Presence(
+        vm_id=STRANGER.vm_id,
+        vm_name="",
+        boot_id=STRANGER.boot_id,
+        instance=STRANGER.instance,
+        process="process",
+    ),
+)
+"""One more death would poison it: and neither of the two is one."""
+STOPPED = Scenario(name="a worker that an operator stops, with a store that answers", stops=True, in_time=True)
+"""A claim that is not closed before its process ends in good order reads as a death: rule 5 cannot tell them apart."""

@@ -70,12 +70,16 @@ class Worker(NamedTuple):
 
 
 NOW: Final = "now"
-"""The boot and the process that a VM's presence names; it sorts after `DIED` and `ENDED`, as a later process does."""
+"""The boot and the process that a VM's presence names.
+
+It sorts after `DIED` and `ENDED`, as a later process does, and after `TAKEN`: processes of two boots may sort either
+way, and this is the order in which nothing but the boot tells an eviction from a death.
+"""
 BEFORE: Final = "before"
 """An earlier boot."""
 DIED: Final = "died"
 ENDED: Final = "ended"
-TAKEN: Final = "taken"
+TAKEN: Final = "evicted"
 """A process that died, that an operator stopped, that was taken with its VM."""
 
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from fsm.checker.breach import Breach
 from fsm.checker.conduct import judge_step
 from fsm.checker.pool import Pool
+from fsm.checker.scenario import STRANGER
 from fsm.checker.scene import CURRENT, NONE, NOW, STALE, Scene
 from fsm.delivery import (
     Call,
@@ -52,9 +53,12 @@ class Stepped(NamedTuple):
 class Stepper:
     """Takes steps, and knows every record, delivery, call and event by its number."""
 
-    def __init__(self, protocol: Protocol = honest, *, conduct: bool = True) -> None:
+    def __init__(
+        self, protocol: Protocol = honest, *, conduct: bool = True, of_stranger: Presence | None = None
+    ) -> None:
         self._protocol = protocol
         self._conduct = conduct
+        self._of_stranger = of_stranger
         self.records: Pool[Record] = Pool()
         self.deliveries: Pool[Delivery] = Pool()
         self.calls: Pool[Call] = Pool()
@@ -99,7 +103,12 @@ class Stepper:
         return event
 
     def presence(self, owner: Owner) -> int:
-        """The event that a read of the presence at this owner's place brings: its present boot and process."""
+        """The event that a read of the presence at this owner's place brings: its present boot and process.
+
+        The stranger is none of the workers: who stands for it now, if anybody, is the scenario's to say.
+        """
+        if owner.vm_id == STRANGER.vm_id:
+            return self.events.number(PresenceFound(presence=self._of_stranger))
         presence = Presence(vm_id=owner.vm_id, vm_name=owner.vm_id, boot_id=NOW, instance=owner.instance, process=NOW)
         return self.events.number(PresenceFound(presence=presence))
 

@@ -258,7 +258,7 @@ class Turn:
                 raise AssertionError("a renewal is not kept as a call")
         if self._faulty:
             yield self._silence(scene, who, "lost before")
-        if self._crew[who].draining:
+        if self._crew[who].draining and not world.scenario.in_time:
             yield from self._out_of_time(who, slot)
 
     def _answer(self, scene: Scene, who: int, event: int, breaches: Breaches = ()) -> Move:

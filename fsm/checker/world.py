@@ -69,7 +69,7 @@ class World:
     ) -> None:
         self.scenario = scenario
         self.physics = Physics() if physics is None else physics
-        self.stepper = Stepper(protocol, conduct=conduct)
+        self.stepper = Stepper(protocol, conduct=conduct, of_stranger=scenario.presence)
         self.workers: Pool[tuple[Worker, ...]] = Pool()
         self.scenes: Pool[Scene] = Pool()
         self.names = NAMES[: scenario.workers]
