@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -13,28 +12,14 @@ import typer
 from adapters.cli.commands import COMMANDS
 from adapters.cli.failures import report
 from adapters.cli.output import show_help
+from adapters.cli.streams import prepare_streams
 from adapters.host.imports import uncollected
-
-_STDERR = 2
 
 
 def main() -> NoReturn:
     """The console script."""
-    _have_standard_streams()
+    prepare_streams()
     sys.exit(run(sys.argv[1:]))
-
-
-def _have_standard_streams() -> None:
-    """Put nothing behind the standard streams that were closed to us.
-
-    What is opened next would get their numbers, and whatever a job prints would be written into it: a database, say.
-    """
-    while (number := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
-        os.set_inheritable(number, True)
-    os.close(number)
-    sys.stdin = sys.stdin or os.fdopen(0)
-    sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import io
 import json
 import signal
 import socket
@@ -90,6 +91,23 @@ class Job:
             raise ValueError(reply["refused"])
         if "evicted" in reply:
             raise Evicted(reply["evicted"])
+
+
+class Unfailing(io.FileIO):
+    """Writes what can be written, and drops the rest: a full disk, or a log without a reader, fails no job."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            written = super().write(content)
+        except OSError:
+            written = None
+        return memoryview(content).nbytes if written is None else written
+
+    @classmethod
+    def text(cls, number: int) -> io.TextIOWrapper:
+        """A stream for lines on an open file that stays open."""
+        raw = io.BufferedWriter(cls(number, "w", closefd=False))
+        return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 class Server:
@@ -220,6 +238,7 @@ def import_handler(name: str) -> Handler:
 
 def main(number: str, name: str) -> None:
     """Serve until the worker hangs up."""
+    sys.stdout, sys.stderr = Unfailing.text(1), Unfailing.text(2)
     with socket.socket(fileno=int(number)) as link:
         try:
             handle = import_handler(name)

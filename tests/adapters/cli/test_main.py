@@ -210,3 +210,16 @@ def test_what_a_job_prints_gets_into_no_file_of_ours(spotfsm: Command, directory
         for path in directory.iterdir()
         if path.is_file() and path.suffix != ".py" and b"a word" in path.read_bytes()
     ]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("kind", ["async def", "def"])
+@pytest.mark.parametrize("log", ["2>/dev/full", "2>&1 >/dev/null | true", "--log json 2>/dev/full"])
+def test_a_log_that_cannot_be_written_stops_no_job(spotfsm: Command, directory: Path, log: str, kind: str) -> None:
+    """Whether its disk is full or its reader has gone, jobs that print are done, as if everything had been read."""
+    (directory / "jobs.py").write_text(f"{kind} handle(job):\n    print('a word', flush=job.text == 'never')\n")
+    spotfsm("enqueue", "a", "b")
+    worker = f"{sys.executable} -m adapters.cli worker --handler jobs:handle --until-empty"
+    script = f"set -o pipefail; {worker} {log}"
+    subprocess.run(["bash", "-c", script], cwd=directory, timeout=60, check=True)
+    assert json.loads(spotfsm("status", "--json").out)["completed"] == 2
