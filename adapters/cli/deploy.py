@@ -138,7 +138,7 @@ def _deploy(
         PrincipalKind, options.setting("--operator-kind", "What it stands for: User, Group or ServicePrincipal.")
     ] = PrincipalKind.USER,
     bastion: Annotated[
-        bool, typer.Option("--bastion/--no-bastion", help="Deploy a Bastion, billed by the hour, to reach the VM.")
+        bool, options.setting("--bastion/--no-bastion", "Deploy a Bastion, billed by the hour, to reach the VM.")
     ] = True,
     admin: Annotated[
         str, _text("--admin", "The VM's administrator.", "[a-z_][a-z0-9_-]{0,31}", "Use a-z, 0-9, - and _.")

@@ -83,8 +83,11 @@ def setting(
     parser: Callable[[str], object] | None = None,
     show_default: bool | str = True,
 ) -> Any:
-    """An option that is a setting: it has a variable in the environment and a key in the TOML file as well."""
-    envvar = f"SPOTFSM_{flag.removeprefix('--').replace('-', '_').upper()}"
+    """An option that is a setting: it has a variable in the environment and a key in the TOML file as well.
+
+    The flag may be `--on/--off`, whose first is the setting's name.
+    """
+    envvar = f"SPOTFSM_{flag.partition('/')[0].removeprefix('--').replace('-', '_').upper()}"
     return typer.Option(
         flag,
         envvar=envvar,

@@ -479,7 +479,10 @@ def test_what_cannot_work_is_refused_before_anything_runs(
 
 def test_settings_may_stand_in_the_file(inside: Command, stage: Stage, directory: Path) -> None:
     """What is deployed is written down once, and the resumed run needs no options."""
-    (directory / "spotfsm.toml").write_text('region = "westeurope"\n[deploy]\nsize = "D4s_v5"\nmax_price = 0.05\n')
+    (directory / "spotfsm.toml").write_text(
+        'region = "westeurope"\n[deploy]\nsize = "D4s_v5"\nmax_price = 0.05\nbastion = false\n'
+    )
     script = inside("deploy").out
-    for word in ("--location westeurope", "vmSize=Standard_D4s_v5", "maxPrice=0.05"):
+    assert "deployBastion=true" in inside("deploy", "--bastion").out
+    for word in ("deployBastion=false", "--location westeurope", "vmSize=Standard_D4s_v5", "maxPrice=0.05"):
         assert word in script
