@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections import Counter
 from dataclasses import replace
@@ -814,9 +815,14 @@ def test_a_stop_does_not_wait_for_silent_metadata(fault: Fault) -> None:
 
 @pytest.mark.parametrize("call", ["store.read_presence", "queue.length"])
 def test_a_drain_does_not_wait_for_a_start_that_is_stuck(call: str) -> None:
-    """A stop or a notice that meets a worker on its way up, with a service that is silent, finds it drained at once."""
+    """A stop or a notice that meets a worker on its way up, with a service that is silent, finds it drained at once.
+
+    The question that is given up leaves no error behind that nobody has read, which asyncio would write on stderr.
+    """
+    unread: list[object] = []
 
     async def main(*, notice: bool) -> float:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unread.append(context))
         world = World(settings=FOREVER)
         world.faults = lambda asked: Fault(request_s=9.0) if asked == call else None
         worker = world.start(at_once)
@@ -833,3 +839,5 @@ def test_a_drain_does_not_wait_for_a_start_that_is_stuck(call: str) -> None:
 
     assert virtually(lambda: main(notice=False)) < 0.1
     assert virtually(lambda: main(notice=True)) < FOREVER.imds_poll_s + 0.1
+    gc.collect()
+    assert unread == []
