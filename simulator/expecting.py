@@ -14,6 +14,9 @@ def missed_expectations(result: SimulationResult) -> tuple[str, ...]:
 
 def _missed(result: SimulationResult) -> Iterator[str]:
     expect, summary, costs = result.scenario.expect, result.summary, result.costs
+    planned = result.scenario.workload.jobs
+    if summary.jobs < planned and not result.violations:  # nothing is proved by work that never came
+        yield f"jobs: {planned} planned, {summary.jobs} had arrived when horizon_s and calm_s_max were over"
     exact = (
         ("completed", expect.completed, summary.completed),
         ("poisoned", expect.poisoned, summary.poisoned),

@@ -252,7 +252,8 @@ class Injector:
             self.happened[name] += 1
 
         def kill_now() -> None:
-            self.happened[name] += kill()
+            if kill():
+                self.happened[name] += 1
 
         if name == "kill_after":
             return Fault(reply_s=math.inf, arrived=kill_now)
@@ -292,9 +293,8 @@ class Injector:
 
     def evicted(self, cause: str, now_s: float) -> None:
         """A VM was evicted for the market's price or capacity."""
-        self.happened[cause] += any(
-            from_s <= now_s < until_s for name, from_s, until_s in self._stretches if name == cause
-        )
+        if any(from_s <= now_s < until_s for name, from_s, until_s in self._stretches if name == cause):
+            self.happened[cause] += 1
 
     def short_lease(self) -> float:
         """The share of a lease that the queue keeps to; often next to nothing, as if it delivered twice."""

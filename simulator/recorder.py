@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from decimal import Decimal
+from heapq import heapreplace
 from itertools import pairwise
 
 from fsm.application import APPLICATION, AppState
@@ -157,17 +158,26 @@ class Recorder(Observer):
         )
 
 
-def costs(scenario: Scenario, machines: Sequence[Machine], useful_s: float) -> Costs:
-    """What was paid, and what the useful work would have cost without Spot."""
-    useful_us = round(useful_s * 1_000_000)
+def costs(scenario: Scenario, machines: Sequence[Machine], jobs: Sequence[JobHistory]) -> Costs:
+    """What was paid, and what the jobs that counted would have taken and cost without Spot."""
     disks = min((plan.disks_usd_per_h for plan in scenario.vms), default=Decimal(0))
+    regular_s = _undisturbed_s(jobs, scenario.worker.concurrency)
     return Costs(
         compute_usd=sum((machine.bill.compute_usd for machine in machines), Decimal(0)),
         disks_usd=sum((machine.bill.disks_usd for machine in machines), Decimal(0)),
-        pay_as_you_go_usd=(scenario.pay_as_you_go_usd_per_h + disks)
-        * useful_us
-        / (scenario.worker.concurrency * _HOUR_US),
+        pay_as_you_go_usd=(scenario.pay_as_you_go_usd_per_h + disks) * round(regular_s * 1_000_000) / _HOUR_US,
+        pay_as_you_go_s=regular_s,
     )
+
+
+def _undisturbed_s(jobs: Sequence[JobHistory], concurrency: int) -> float:
+    """When the last job that counted ends, if each begins in the order of arrival as soon as there is room for it."""
+    room_from_s = [0.0] * concurrency
+    for job in jobs:
+        if job.settled_s is not None and not job.poisoned:
+            begun_s = max(job.arrived_s, room_from_s[0])
+            heapreplace(room_from_s, begun_s + job.units * job.unit_s)
+    return max(room_from_s)
 
 
 def _span(run: Run, until_s: float) -> RunSpan:

@@ -100,13 +100,15 @@ class Costs:
 
     Attributes:
         compute_usd, disks_usd: for all VMs until the last job was settled.
-        pay_as_you_go_usd: what the work that counted would have cost on one pay-as-you-go VM of the same size, as busy
-            as the worker's concurrency allows, its disks included.
+        pay_as_you_go_usd: what the jobs that counted would have cost on one pay-as-you-go VM of the same size that is
+            there from the start until the last of them is done, its disks included.
+        pay_as_you_go_s: until when that is: each begins in the order of arrival, as the worker's concurrency allows.
     """
 
     compute_usd: Decimal
     disks_usd: Decimal
     pay_as_you_go_usd: Decimal
+    pay_as_you_go_s: float
 
     @property
     def total_usd(self) -> Decimal:

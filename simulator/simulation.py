@@ -180,7 +180,7 @@ class Simulation:
             scenario=self._scenario,
             seed=self._seed,
             summary=summary,
-            costs=costs(self._scenario, machines, summary.useful_s),
+            costs=costs(self._scenario, machines, jobs),
             market=tuple(self._stage.market.history),
             vms=recorder.vm_spans(machines, over_s),
             applications=recorder.app_spans(over_s),

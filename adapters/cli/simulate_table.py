@@ -19,7 +19,6 @@ class Outcome:
 
     Attributes:
         variant: the values of the scenario's sweep that made it.
-        concurrency: of each worker.
         faults: how often each happened.
         replay: the command that runs it again.
     """
@@ -28,7 +27,6 @@ class Outcome:
     variant: Mapping[str, str]
     summary: Summary
     costs: Costs
-    concurrency: int
     faults: Mapping[str, int]
     promises: Mapping[Promise, bool]
     violations: tuple[str, ...]
@@ -71,7 +69,7 @@ _LINES = (
         name="makespan",
         spot=lambda run: run.summary.makespan_s,
         text=duration_text,
-        regular=lambda run: run.summary.useful_s / run.concurrency,
+        regular=lambda run: run.costs.pay_as_you_go_s,
     ),
     _Line(
         name="cost",
@@ -100,7 +98,7 @@ _LINES = (
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
     """Lines of text: one run as it was, several by their mean, least and most.
 
-    Pay-as-you-go is one VM that is never taken, as busy as the worker's concurrency allows.
+    Pay-as-you-go is one VM that is never taken; its jobs begin as they arrive, as many at once as the worker's do.
     """
     several = len(outcomes) > 1
     head = ("", "mean", "least", "most", "pay-as-you-go") if several else ("", "on Spot", "pay-as-you-go")

@@ -62,9 +62,8 @@ def _verdict(result: SimulationResult) -> str:
 def _numbers(result: SimulationResult) -> Iterator[tuple[str, str, str]]:
     """Name, value, and what stands small beside it."""
     summary, costs = result.summary, result.costs
-    regular_s = summary.useful_s / result.scenario.worker.concurrency
     yield "completed", f"{summary.completed} of {summary.jobs}", f"{summary.poisoned} poisoned, {summary.lost} lost"
-    yield "makespan", _time(summary.makespan_s), f"{_time(regular_s)} on one pay-as-you-go VM"
+    yield "makespan", _time(summary.makespan_s), f"{_time(costs.pay_as_you_go_s)} on one pay-as-you-go VM"
     yield "cost", f"{costs.total_usd:,.4f} USD", f"{costs.pay_as_you_go_usd:,.4f} USD on pay-as-you-go"
     yield "saved", f"{costs.saving:.1%}", f"compute {costs.compute_usd:,.4f}, disks {costs.disks_usd:,.4f} USD"
     yield "evictions", str(summary.evictions), f"{summary.announced} with a notice, {summary.withdrawn} withdrawn"

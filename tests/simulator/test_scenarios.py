@@ -148,6 +148,32 @@ def test_expectations_decide() -> None:
     assert not result.ok
 
 
+def test_work_that_never_came_is_no_success() -> None:
+    """A run that is over before its jobs have arrived has shown nothing, and says so."""
+    text = "horizon_s = 60\ncalm_s_max = 60\n[workload]\njobs = 3\nevery_s = '1d'\nat_once = 1\nservice_s = 10"
+    result = simulate(parse_scenario(text, where="mine.toml"), 0)
+    assert (result.summary.jobs, result.violations) == (1, ())
+    assert result.missed == ("jobs: 3 planned, 1 had arrived when horizon_s and calm_s_max were over",)
+
+
+def test_pay_as_you_go_does_the_same_jobs_in_their_order() -> None:
+    """A job takes its time on a regular VM, too, and begins no sooner than it comes and there is room for it."""
+    work = "unit_s = 100\nservice_s = 100\narrivals = 'fixed'\n[worker]\nconcurrency = 2\n[[vms]]\nboot_s = 0"
+    for jobs, at_once, expected_s in ((1, 1, 100.0), (3, 3, 200.0), (3, 2, 1100.0)):
+        text = f"[workload]\njobs = {jobs}\nat_once = {at_once}\nevery_s = 1000\n{work}"
+        costs = simulate(parse_scenario(text, where="mine.toml"), 0).costs
+        assert costs.pay_as_you_go_s == expected_s
+        per_h = Scenario().pay_as_you_go_usd_per_h + Scenario().vms[0].disks_usd_per_h
+        assert costs.pay_as_you_go_usd == per_h * int(expected_s) / 3600
+
+
+def test_a_fault_that_did_not_happen_is_not_counted() -> None:
+    """A VM taken for its price, in a scenario whose faults hold no price spike, is no fault."""
+    result = simulate(load_scenario("price-spike").scenario, 0)
+    assert result.summary.evictions == 1
+    assert result.faults == {}
+
+
 def test_every_fault_has_a_unit() -> None:
     """Nothing goes wrong at a rate that nobody can read."""
     assert set(UNITS.values()) == {
