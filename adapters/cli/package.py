@@ -124,6 +124,9 @@ def _package(
     """
     settings = _settings(config)
     worker = _worker_settings(settings, command or [])
+    if units > 1 and worker["instances"] != 1:
+        problem = f"the settings let each of them run {worker['instances']} instances"
+        raise ConfigurationError("--units", problem, "Take one of the two: they share IMDS's limit and health ports.")
     handler = worker["handler"]
     if isinstance(handler, str):
         check_handler(Path.cwd(), handler, python=python)

@@ -133,6 +133,11 @@ def test_people_are_told_where_it_is(inside: Command, project: Path, wheels: Pat
             "--config: spotfsm.toml says nothing",
         ),
         (SETTINGS + 'visibility_timeout = "never"\n', ["--version", "1.2.3"], "--visibility-timeout: 'never' is not"),
+        (
+            SETTINGS + "instances = 3\n",
+            ["--version", "1.2.3", "--units", "2"],
+            "--units: the settings let each of them",
+        ),
         (SETTINGS + "until_empty = true\n", ["--version", "1.2.3"], "--until-empty: until_empty ends the worker"),
         (SETTINGS.replace("/jobs", "/jobs?sig=SECRET"), ["--version", "1.2.3"], "--queue: "),
         ('queue = "sqlite:///jobs.db"\n[worker]\nhandler = "jobs:handle"\n', ["--version", "1.2.3"], "--queue: "),
