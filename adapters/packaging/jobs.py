@@ -59,7 +59,7 @@ def check_handler(root: Path, handler: str, *, python: str) -> None:
     if file is None or not name:
         return
     try:
-        names = set(_bound(ast.parse(file.read_bytes())))
+        names = set(_bound(ast.parse(file.read_bytes(), file.name)))
     except (SyntaxError, ValueError) as exc:
         if python == f"{sys.version_info.major}.{sys.version_info.minor}":
             raise ConfigurationError("--handler", f"{file.name} is no Python: {exc}", "Put it right.") from exc
