@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -29,11 +30,20 @@ def report(error: BaseException) -> int:
         case SystemExit(code=int(code)):
             return code
         case BrokenPipeError():  # whoever read our output has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _print_no_more()
             return EXIT_FAILED
+        case OSError(errno=errno.ENOSPC):
+            _print_no_more()
+            text = "there is no room for what was to be written, on standard output or in a file. Make some."
+            return _failed(EXIT_FAILED, text, error)
         case _:
             remedy = f"This is a bug; run it again with {_DEBUG}=1 and report what it shows."
             return _failed(EXIT_BUG, f"{type(error).__name__}: {error}. {remedy}", error)
+
+
+def _print_no_more() -> None:
+    """Python would try once more in the end, and complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(code: int, text: str, error: BaseException) -> int:

@@ -20,6 +20,7 @@ from fsm.record import Presence
 
 CALL_TIMEOUT_S = 30.0
 """A first token may take half a minute."""
+_SETTINGS = {"queue": "--queue", "poison queue": "--queue", "store": "--store", "records": "--store"}
 _NO_MESSAGE = "00000000-0000-4000-8000-000000000000"
 _NO_RECEIPT = "AgAAAAMAAAAAAAAAAAAAAAAAAAA="
 """Of the form of a real one, and of no message."""
@@ -133,7 +134,7 @@ def _failed(name: str, error: SpotfsmError, permission: Permission) -> Finding:
         case DeniedError():
             return fail(name, str(error), _grant(permission))
         case _:
-            return fail(name, str(error), "Check the address, and try again later.")
+            return fail(name, str(error), f"Check {_SETTINGS[name]}, and try again later.")
 
 
 async def _tried(name: str, call: Awaitable[object], text: str, permission: Permission) -> Finding:

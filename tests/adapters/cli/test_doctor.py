@@ -124,6 +124,21 @@ def test_on_azurite_what_is_missing_fails_and_what_is_there_passes(inside: Comma
     assert json.loads(inside("status", "--json", *places).out)["queued"] == 1
 
 
+def test_a_service_that_does_not_answer_is_told_with_its_setting(inside: Command) -> None:
+    """Each line that fails names what to look at."""
+    address = "http://127.0.0.1:9/devstoreaccount1/jobs"
+    ended = inside("doctor", "--queue", address, "--store", address)
+    assert ended.code == 1
+    for name, setting in (
+        ("queue", "--queue"),
+        ("poison queue", "--queue"),
+        ("store", "--store"),
+        ("records", "--store"),
+    ):
+        assert line_of(ended, name).startswith("FAIL ")
+        assert f"Check {setting}, and try again later." in line_of(ended, name)
+
+
 def test_a_vm_without_an_identity_is_told_before_anything_is_asked_of_azure(inside: Command, twin: str) -> None:
     """No token: one line names the remedy, and neither queue nor store is tried."""
     TwinClient(twin).fault("refuse_identity")

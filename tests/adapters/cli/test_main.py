@@ -223,3 +223,17 @@ def test_a_log_that_cannot_be_written_stops_no_job(spotfsm: Command, directory: 
     script = f"set -o pipefail; {worker} {log}"
     subprocess.run(["bash", "-c", script], cwd=directory, timeout=60, check=True)
     assert json.loads(spotfsm("status", "--json").out)["completed"] == 2
+
+
+@pytest.mark.processes
+def test_a_full_disk_is_no_bug_of_ours(spotfsm: Command, directory: Path) -> None:
+    """A result that cannot be written is one line, and exit code 1."""
+    spotfsm("enqueue", "a")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "adapters.cli", "status"],
+            cwd=directory, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("error: there is no room for what was to be written")
+    assert ended.stderr.count("\n") == 1
