@@ -190,6 +190,8 @@ class Judge:
         settles = goal.trigger is JobTrigger.FINISH or (
             goal.draft is not None and goal.draft.status is Status.POISONED and before.state is JobState.RUNNING
         )
+        if settles and after.phase is Phase.RELEASING:
+            return (Breach(Promise.NOTHING_LOST, "a job that is done or spent is handed back, and its mark given up"),)
         if settles or after.phase is Phase.RELEASING:
             return ()
         return (Breach(Promise.DRAINED_IN_TIME, f"out of time, and the delivery is {after.phase}"),)
