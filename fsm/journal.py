@@ -162,3 +162,8 @@ def is_torn(text: str) -> bool:
     except (ValueError, RecursionError):
         return text.startswith(_LINE_START[: len(text)])
     return False
+
+
+def is_beheaded(text: str) -> bool:
+    """Whether a text that is no line can be what a cut leaves of one: its end, without a beginning."""
+    return not text.startswith(_LINE_START[0]) and _LINE_END.search(text) is not None

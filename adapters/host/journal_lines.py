@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from fsm.errors import ConfigurationError
-from fsm.journal import FORMAT, LINE_BYTES_MAX, UNREADABLE, Line, is_torn, parse_line
+from fsm.journal import FORMAT, LINE_BYTES_MAX, UNREADABLE, Line, is_beheaded, is_torn, parse_line
 from fsm.journal_kinds import Kind
 
 __all__ = ["JournalFollower", "Line", "read_journals"]
@@ -74,9 +74,10 @@ def _judged(path: Path) -> list[Line]:
 
 
 def _lines_of(path: Path) -> Iterator[Line]:
-    """The file's lines; what is none as `UNREADABLE`, but for what a kill tore.
+    """The file's lines; what is none as `UNREADABLE`, but for what a kill tore or a cut left.
 
-    A torn line is the last of its file, or the next process's first line stands right behind it.
+    A torn line is the last of its file, or the next process's first line stands right behind it. Of a file that was cut
+    off in the middle of a line, the end of that line is the first there is.
     """
     torn: Line | None = None
     for number, text in enumerate(_texts(path), start=1):
@@ -89,7 +90,7 @@ def _lines_of(path: Path) -> Iterator[Line]:
             yield line
         elif text is None:
             yield _unreadable(path, number, f"longer than any line of a journal, {LINE_BYTES_MAX} bytes", "")
-        elif text.strip(_BLANK):
+        elif text.strip(_BLANK) and not (number == 1 and is_beheaded(text)):
             torn = _unreadable(path, number, "not a line of a journal", text)
             if not is_torn(text):
                 yield torn

@@ -63,6 +63,7 @@ class _Reading:
         self._asked = self._asked_in_processing = False
         self._deliveries: set[tuple[str, int]] = set()
         self._ended: set[tuple[str, int]] = set()
+        self._shown: set[tuple[str, int]] = set()
         self._states: dict[tuple[str, str, int], str] = {}
         self._phases: dict[tuple[str, int], str] = {}
         self._standing: set[str] = set()
@@ -112,10 +113,7 @@ class _Reading:
                 if self._origin and line.text("origin") != self._origin:
                     yield f"the row before it says {self._origin}, and the line says {line.text('origin')}"
             case Kind.RELEASED:
-                unseen = JobState.RECEIVED if self._whole else JobState.RELEASED
-                known = self._states.get((JOB.name, line.job, line.epoch), unseen)
-                if known != JobState.RELEASED:
-                    yield f"epoch {line.epoch} of job {line.job} is shown again, and was {known}"
+                yield from self._shows(line)
             case Kind.ROW:
                 yield from self._row(line)
             case Kind.STEPS:
@@ -209,6 +207,16 @@ class _Reading:
         if delivery in self._ended:
             yield f"epoch {line.epoch} of job {line.job} was settled before"
         yield from self._steps(line, (line.row,))
+
+    def _shows(self, line: Line) -> Iterator[str]:
+        delivery = (line.job, line.epoch)
+        unseen = JobState.RECEIVED if self._whole else JobState.RELEASED
+        known = self._states.get((JOB.name, *delivery), unseen)
+        if known != JobState.RELEASED:
+            yield f"epoch {line.epoch} of job {line.job} is shown again, and was {known}"
+        if delivery in self._shown:
+            yield f"epoch {line.epoch} of job {line.job} was shown again before"
+        self._shown.add(delivery)
 
     def _settles(self, line: Line) -> Iterator[str]:
         delivery, state = (line.job, line.epoch), line.text("state")

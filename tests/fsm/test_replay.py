@@ -262,6 +262,11 @@ def _hidden(lines: Sequence[Line]) -> Tampered:
     return [*lines[:at], _with(lines[at], pause_s=60.0), *lines[at + 1 :]], at
 
 
+def _shown_twice(lines: Sequence[Line]) -> Tampered:
+    shown = lines[_first(lines, lambda line: line.kind == Kind.RELEASED)]
+    return _inserted(lambda line: line is shown, Kind.RELEASED, **shown.fields)(lines)
+
+
 def _never_back(lines: Sequence[Line]) -> Tampered:
     """The first process stays drained after its notice has vanished."""
     gone = _first(lines, lambda line: line.kind == "notice_gone")
@@ -315,6 +320,7 @@ TAMPERINGS: dict[str, tuple[Promise, Callable[[Sequence[Line]], Tampered]]] = {
     "a job that begins without its progress": (Promise.PROGRESS_NEVER_BACK, _resumed),
     "a job that goes back": (Promise.PROGRESS_NEVER_BACK, lambda lines: _resumed(lines, progress="1")),
     "a job poisoned by an eviction": (Promise.EVICTION_IS_NOT_FAILURE, _changed("J26", failures=1)),
+    "a message shown twice by one delivery": (Promise.ROW_BY_ROW, _shown_twice),
     "a job handed back and hidden": (Promise.RELEASED_AT_ONCE, _hidden),
 }
 

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from adapters.host.journal import JsonLinesJournal
 from adapters.host.journal_lines import JournalFollower, read_journals
+from fsm.journal import UNREADABLE, LineMaker
 from fsm.journal_kinds import Kind
 
 _BEGAN = "2026-11-01T00:00:00+00:00"
+
+
+@pytest.mark.illegal_journal
+def test_a_journal_cut_off_in_the_middle_of_a_line_begins_with_the_next(tmp_path: Path) -> None:
+    """What a cut leaves of a line is no line, and no fault; further on, or without a line's end, it is a fault."""
+    maker = LineMaker("worker")
+    whole = [maker.line(datetime(2026, 1, 1, tzinfo=UTC), Kind.IMDS_ANSWERS, {}) + "\n" for _ in range(3)]
+    path = tmp_path / "worker.jsonl"
+    for at in range(1, len(whole[0]) - len(', "sum": "00000000"}\n')):
+        path.write_text(whole[0][at:] + whole[1])
+        assert [(line.n, line.kind) for line in read_journals(path)] == [(2, Kind.IMDS_ANSWERS)]
+    endless = whole[0][9:30] + "\n"
+    for text in (whole[0] + whole[1][9:] + whole[2], endless + whole[1], "?" + whole[0][:-3] + "\n" + whole[1]):
+        path.write_text(text)
+        assert UNREADABLE in {line.kind for line in read_journals(path)}
 
 
 def test_a_torn_line_is_passed_over_and_the_next_is_kept(tmp_path: Path) -> None:
