@@ -343,12 +343,14 @@ class ReleasedAtOnce(Checker):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self._held: defaultdict[str, dict[str, str]] = defaultdict(dict)
+        self._holders: defaultdict[str, set[str]] = defaultdict(set)
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
         self._disturbed: set[str] = set()
 
     def received(self, process: Process, messages: Sequence[Message]) -> None:
         for message in messages:
             self._held[process.name][message.message_id] = message.pop_receipt
+            self._holders[message.message_id].add(process.name)
             self._failed[process.name].discard(message.message_id)
 
     def renewed(self, process: Process, message_id: str, receipt: str, _visibility_s: float) -> None:
@@ -360,8 +362,9 @@ class ReleasedAtOnce(Checker):
             self._failed[run.process.name].add(run.job)
 
     def deleted(self, message_id: str) -> None:
-        for held in self._held.values():
-            held.pop(message_id, None)
+        for name in self._holders.pop(message_id, ()):
+            if name in self._held:
+                self._held[name].pop(message_id, None)
 
     def faulted(self, process: Process, call: str, _fault: Fault) -> None:
         if not call.startswith("events."):

@@ -7,7 +7,9 @@ nothing does, and in which every worker must come back by itself and all work mu
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import gc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +70,19 @@ def simulate(
         )
         return await run.run(on_progress)
 
-    return virtually(main)
+    with _full_collections_rare():
+        return virtually(main)
+
+
+@contextmanager
+def _full_collections_rare() -> Iterator[None]:
+    """What a run keeps it keeps to its end: full collections would look through it over and over, and find nothing."""
+    young, middle, old = gc.get_threshold()
+    gc.set_threshold(young, middle, max(old, 1000))
+    try:
+        yield
+    finally:
+        gc.set_threshold(young, middle, old)
 
 
 class Simulation:

@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import measures
+from tests.bench import measures, simulated
 from tests.bench.figures import Figure
 
 MEASURES = {
@@ -23,6 +23,7 @@ MEASURES = {
     "start": measures.start,
     "release": measures.release,
     "memory": measures.memory,
+    "simulator": simulated.simulator,
 }
 QUICK = measures.Plan(rounds=3, share=0.3, memory=False)
 

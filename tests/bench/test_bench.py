@@ -11,6 +11,7 @@ from tests.bench.child import Task
 from tests.bench.figures import Pairs, measure_in_turn, spread
 from tests.bench.measures import run
 from tests.bench.queues import azurite_queue, sqlite_queue
+from tests.bench.simulated import measured
 
 JOBS = 40
 
@@ -33,6 +34,15 @@ def test_every_round_begins_with_another_measure() -> None:
 
     measure_in_turn(3, {name: partial(measure, name) for name in "abc"})
     assert order == ["a", "b", "c", "b", "c", "a", "c", "a", "b"]
+
+
+@pytest.mark.processes
+def test_the_simulator_is_measured_with_everything_on() -> None:
+    """A measurement in a process of its own brings its world back: so many VMs, the journal, and virtual time."""
+    speed = measured("measure_jobs", 200)
+    assert (speed.vms, speed.jobs) == (4, 200)
+    assert speed.simulated_s > 0
+    assert speed.entries > 2 * speed.jobs
 
 
 @pytest.mark.processes
