@@ -191,7 +191,7 @@ def _run_all(
     for result in _results(plans(), processes, progress):
         variant, directory = given.popleft()
         outcomes.append(_outcome(result, variant, _replay(name, result.seed)))
-        progress.run_done()
+        progress.run_done(result.summary.running_s)
         first = first or result
         if not result.ok:
             if len(seeds) > 1:
@@ -231,16 +231,18 @@ class Progress:
 
     def __init__(self, runs: int | None) -> None:
         self._runs_done = 0
+        self._vm_s = 0.0
         self._runs = runs
         self._began_s = time.monotonic()
         self._next_s = self._began_s + QUIET_S
 
-    def run_done(self) -> None:
-        """A run has ended."""
+    def run_done(self, vm_s: float) -> None:
+        """A run has ended, in which VMs ran for so long."""
         self._runs_done += 1
+        self._vm_s += vm_s
         if self._runs_done != self._runs and self._is_time():
             of_all = "" if self._runs is None else f" of {self._runs}"
-            say(f"{self._runs_done}{of_all} runs done")
+            say(f"{self._runs_done}{of_all} runs done, {self._vm_s / 3600.0:,.1f} VM-hours")
 
     def of_run(self, seed: int) -> Callable[[float, int, int], None]:
         """What the simulator is to call."""

@@ -124,12 +124,16 @@ class Delivering(JobControl):
             rejected = str(exc)
         if self._message.expires_at is not None:
             self._place.note(Kind.EXPIRES, self.message_id, epoch=self._delivery.epoch)
-        await self._settle(self._step(Received(rejected=rejected)))
-        if self._delivery.phase is Phase.RUNNING:
-            outcome = await self._run_handler()
-            if self._saving is not None:
-                await self._saving
-            await self._settle(self._step(outcome))
+        try:
+            await self._settle(self._step(Received(rejected=rejected)))
+            if self._delivery.phase is Phase.RUNNING:
+                outcome = await self._run_handler()
+                if self._saving is not None:
+                    await self._saving
+                await self._settle(self._step(outcome))
+        finally:
+            if self._saving is not None:  # the worker is gone: nobody waits for it any more
+                self._saving.cancel()
         if self._delivery.delete_confirmed:
             self._place.confirm_later(self.message_id)
 

@@ -285,8 +285,8 @@ class Worker:
             if not question.done():
                 question.cancel()
                 await asyncio.wait([question])
-                if not question.cancelled():
-                    question.exception()  # a gathering that is cancelled ends in an error, to be told unless it is read
+            if not question.cancelled():
+                question.exception()  # of an answer that came too late, or never, nobody needs to hear
 
     def _judge(self, error: PlatformError, setting: str, remedy: str) -> None:
         """Tell a wrong setting from an outage; a missing permission is given some minutes to arrive.

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from fsm.errors import ConfigurationError
+from fsm.journal_kinds import Kind
+from fsm.spot_vm import VmState
 from simulator.faults import UNITS, FaultPlan
+from simulator.journal import Entry
 from simulator.loading import load_scenario, parse_scenario, shipped_names, variants, with_option
+from simulator.observing import Observer, Run
+from simulator.process import Process
+from simulator.result import SimulationResult
 from simulator.scenario import Scenario
 from simulator.simulation import simulate
 
@@ -40,6 +48,77 @@ def test_a_scenario_that_ships_meets_its_expectations(values: Mapping[str, str],
     result = simulate(scenario, 0)
     assert not result.violations, [str(violation) for violation in result.violations]
     assert not result.missed, (values, result.missed)
+
+
+def _taken_over(result: SimulationResult) -> int:
+    """Runs that another VM took over while their own handler was still there, and knew nothing of it."""
+    return sum(
+        before.to_s > after.from_s and before.vm != after.vm
+        for job in result.jobs
+        for before, after in pairwise(sorted(job.runs, key=lambda run: run.from_s))
+    )
+
+
+def _stopped_s(result: SimulationResult) -> float:
+    return max((span.to_s - span.from_s for span in result.vms if span.state is VmState.STOPPED), default=0.0)
+
+
+def _rows(result: SimulationResult) -> set[str]:
+    return {span.row for span in result.vms}
+
+
+ABOUT: Mapping[str, Callable[[SimulationResult], bool]] = {
+    "capacity-drought": lambda result: _stopped_s(result) > 70 * 3600 and result.summary.refusals > 10,
+    "delete-and-recreate": lambda result: "E3" in _rows(result) and '"recreated"' in "".join(result.journal),
+    "evicted-at-start": lambda result: min(result.faults[f"evicted_{at}"] for at in ("at_start", "recovering")) > 0,
+    "late-presence": lambda result: result.faults["death"] > 5 and result.faults["slow"] > 100,
+    "metadata-silent-at-start": lambda result: sum('"call": "identity"' in line for line in result.journal) > 20,
+    "no-notice-at-all": lambda result: result.summary.announced == 0 and result.faults["imds_wrong"] > 0,
+    "poison-among-the-good": lambda result: 0 < result.summary.poisoned < result.summary.completed,
+    "price-spike": lambda result: "E4" in _rows(result) and _stopped_s(result) >= 6 * 3600,
+    "stopped-while-starting": lambda result: result.faults["stop"] > 10,
+    "withdrawn-notice": lambda result: result.faults == {"notice_withdrawn": 3},
+    "zombie-after-freeze": lambda result: _taken_over(result) > 5,
+}
+
+
+@pytest.mark.parametrize("name", ABOUT)
+def test_what_a_scenario_is_about_happens(name: str) -> None:
+    """A scenario that is named for something shows it."""
+    assert ABOUT[name](simulate(load_scenario(name).scenario, 0))
+
+
+class _Writes(Observer):
+    """When writes were sent, when handlers were told of them, and when VMs froze."""
+
+    def __init__(self) -> None:
+        self.sent_s: list[float] = []
+        self.saved_s: list[float] = []
+        self.frozen_s: list[float] = []
+
+    def sent(self, _process: Process, call: str) -> None:
+        if call == "store.write":
+            self.sent_s.append(asyncio.get_running_loop().time())
+
+    def run_saved(self, _run: Run, _units: int) -> None:
+        self.saved_s.append(asyncio.get_running_loop().time())
+
+    def noted(self, entry: Entry) -> None:
+        if entry.kind is Kind.FREEZE:
+            self.frozen_s.append(entry.at_s)
+
+
+def test_a_vm_freezes_during_a_checkpoint() -> None:
+    """In the scenario of that name a write is on its way when the VM stands still, and is told of when it goes on."""
+    seen = _Writes()
+    simulate(load_scenario("freeze-during-checkpoint").scenario, 0, observers=[seen])
+    under_way = (
+        (sent_s, frozen_s, min(at_s for at_s in seen.saved_s if at_s > sent_s))
+        for frozen_s in seen.frozen_s
+        for sent_s in seen.sent_s
+        if sent_s < frozen_s < sent_s + 4.0
+    )
+    assert any(saved_s >= frozen_s + 20.0 for _, frozen_s, saved_s in under_way)
 
 
 def test_at_least_twelve_ship_and_each_says_what_it_is_about() -> None:

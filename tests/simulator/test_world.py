@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
+from fsm.errors import HandlerFailedError
 from fsm.ports import JobControl, JobInput, JobRunner, VmIdentity
-from fsm.record import Status
+from fsm.record import Record, Status
 from fsm.runner import WorkerSettings
 from fsm.spot_vm import Policy, VmState
+from simulator.journal import Entry
 from simulator.loop import virtually
 from simulator.market import Moment, squeezed
 from simulator.network import REPLY_LOST, Fault
+from simulator.observing import Observer, Run
 from simulator.process import Ending, Process
 from simulator.scenario import Deed, OperatorPlan, Scenario, ScriptedEvent, VmPlan, WorkloadPlan
 from simulator.simulation import simulate
@@ -63,6 +67,130 @@ def test_the_dead_touch_nothing() -> None:
         assert len(world.entries) == before
 
     virtually(main)
+
+
+class Haunting(JobRunner):
+    """Saves twice; once its process is dead it tries again from `finally`, later, and from a task of its own."""
+
+    def __init__(self) -> None:
+        self.tried = 0
+
+    async def run(self, job: JobInput, control: JobControl) -> str:
+        done = int(job.progress or 0)
+        if job.text == "bad":
+            raise HandlerFailedError("bad")
+        try:
+            for number in range(done, 2):
+                await asyncio.sleep(3.0)
+                await control.checkpoint(str(number + 1))
+        except BaseException:
+            self.tried += 1
+            haunting = asyncio.ensure_future(self._again(control))
+            with suppress(BaseException):
+                await self._again(control)
+            with suppress(BaseException):
+                await haunting
+            raise
+        return "2"
+
+    async def _again(self, control: JobControl) -> None:
+        for _ in range(3):
+            with suppress(BaseException):
+                await control.checkpoint("77")
+            await asyncio.sleep(5.0)
+
+    async def close(self) -> None:
+        """Nothing is left."""
+
+
+class Effects(Observer):
+    """When anything in the world was changed, and when anything was sent or journaled."""
+
+    def __init__(self) -> None:
+        self.at_s: list[float] = []
+        self.calls = 0
+
+    def _note(self) -> None:
+        self.at_s.append(asyncio.get_running_loop().time())
+
+    def sent(self, _process: Process, _call: str) -> None:
+        self.calls += 1
+        self._note()
+
+    def delivered(self, _message_id: str, _dequeue_count: int) -> None:
+        self._note()
+
+    def deleted(self, _message_id: str) -> None:
+        self._note()
+
+    def put_aside(self, _message_id: str) -> None:
+        self._note()
+
+    def written(self, _message_id: str, _before: Record | None, _after: Record) -> None:
+        self._note()
+
+    def noted(self, _entry: Entry) -> None:
+        self._note()
+
+    def acknowledged(self, _process: Process, _event_id: str) -> None:
+        self._note()
+
+    def run_began(self, _run: Run) -> None:
+        self._note()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_the_dead_touch_nothing_wherever_they_were_killed(*, after: bool) -> None:
+    """Killed before or after the effect of any of its calls, a process changes nothing from that moment on.
+
+    There are calls of every kind among them: receives, renewals, releases, deletes, puts, writes, polls and an
+    acknowledgement; and the handlers' `finally` blocks, and the tasks that they started, try to write again.
+    """
+    haunting: list[int] = []
+    while _haunted(len(haunting), haunting, after=after):
+        pass
+    assert len(haunting) > 40
+    assert sum(haunting) > 20, "handlers were there to try"
+
+
+def _haunted(number: int, haunting: list[int], *, after: bool) -> bool:
+    """Kill a process at a call, and note how many handlers tried to go on; whether it came to make so many calls."""
+
+    async def main() -> bool:
+        effects, handler = Effects(), Haunting()
+        world, vm = World(observers=[effects]), _vm()
+        for text in ("good", "good", "bad"):
+            world.queues.put("jobs", text)
+        died_s: list[float] = []
+
+        def kill(process: Process, _call: str) -> Fault | None:
+            def now() -> None:
+                died_s.append(world.clock.monotonic_s())
+                process.die()
+
+            if effects.calls != number + 1 or died_s:
+                return None
+            if after:
+                return replace(REPLY_LOST, arrived=now)
+            now()
+            return replace(REPLY_LOST, request_s=float("inf"))
+
+        world.faults = kill
+        settings = WorkerSettings(visibility_timeout_s=5.0, acknowledge=True, retry_pause_s=1.0)
+        process = world.start(vm, lambda _whose: handler, settings)
+        asyncio.get_running_loop().call_later(30.0, lambda: vm.notify("event-1"))
+        await asyncio.sleep(40.0)
+        if not died_s:
+            assert vm.acknowledged == ["event-1"]
+            assert not world.queues.length("jobs"), "all was done"
+            await process.kill()
+            return False
+        await asyncio.sleep(300.0)
+        assert max(effects.at_s) <= died_s[0]
+        haunting.append(handler.tried)
+        return True
+
+    return virtually(main)
 
 
 def test_the_dead_leave_no_task_behind() -> None:

@@ -841,3 +841,20 @@ def test_a_drain_does_not_wait_for_a_start_that_is_stuck(call: str) -> None:
     assert virtually(lambda: main(notice=True)) < FOREVER.imds_poll_s + 0.1
     gc.collect()
     assert unread == []
+
+
+def test_a_cancelled_worker_leaves_no_save_behind() -> None:
+    """A worker that is cancelled while a checkpoint is on its way, to a silent store, ends with all its tasks."""
+
+    async def main() -> None:
+        world = World(settings=FOREVER)
+        world.enqueue(1)
+        worker = world.start(Stepper(step_s=1.0))
+        await asyncio.sleep(0.5)
+        world.faults = lambda call: REQUEST_LOST if call.startswith("store.") else None
+        await asyncio.sleep(5.0)
+        worker.task.cancel()
+        await asyncio.sleep(1.0)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    virtually(main)
