@@ -124,6 +124,13 @@ class Simulation:
         """Live, be calmed, be judged."""
         asyncio.get_running_loop().set_exception_handler(self._raised)
         arrivals = asyncio.create_task(self._arrive())
+        try:
+            return await self._run(arrivals, on_progress)
+        except BaseException:  # Ctrl-C, say: leave nothing behind that would be complained of
+            await self._close(arrivals)
+            raise
+
+    async def _run(self, arrivals: asyncio.Task[None], on_progress: OnProgress | None) -> SimulationResult:
         self._platform.open()
         if on_progress is not None:
             self._platform.every(PROGRESS_EVERY_S, lambda: on_progress(*self._progress()))
