@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from importlib.resources import files
@@ -64,6 +65,7 @@ def _deploy(
         bool,
         typer.Option("--run/--dry-run", help="Run the commands, or only print them, as a script that does the same."),
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is deleted.")] = False,
     since: Annotated[
         Step | None,
         typer.Option("--from", metavar="STEP", show_default=False, help="Go on with this step and those behind it."),
@@ -174,7 +176,8 @@ def _deploy(
     """Print the commands of the Azure CLI that deploy and operate a worker, or --run them, step by step.
 
     Without --run nothing is done: the script on stdout does what --run would. Each step may be taken again; a run that
-    failed goes on with --from. Evicting, looking, reaching the VM and cleaning up are taken by name only. Keys of
+    failed goes on with --from. Evicting, looking, reaching the VM and cleaning up are taken by name only, and what
+    deletes is asked about first, or takes --yes. Keys of
     --json: steps, each name, about, commands (as a shell takes them).
     """
     if (unfit := unfit_by_name(size)) is not None:
@@ -225,6 +228,8 @@ def _deploy(
     elif run:
         from adapters.cli.deploy_run import Run
 
+        if not yes:
+            _have_agreed(chosen, order)
         Run(order=order, resume=_resume).take(chosen)
     else:
         for line in _script(chosen, order):
@@ -237,6 +242,23 @@ def _chosen(named: Sequence[Step], since: Step | None) -> Sequence[Step]:
     if since is not None and since not in BUILD:
         raise ConfigurationError("--from", f"{since} is taken by name only", f"Use: spotfsm deploy {since}.")
     return named or (BUILD if since is None else BUILD[BUILD.index(since) :])
+
+
+def _have_agreed(steps: Sequence[Step], order: Order) -> None:
+    """Have somebody agree to what cannot be undone.
+
+    Raises:
+        ConfigurationError: there is nobody to ask.
+    """
+    deletions = {Step.CLEAN_UP: f"the resource group {order.resource_group} and everything in it"}
+    if order.terms.policy is Policy.DELETE:
+        deletions[Step.EVICT] = "the VM and its disks, by the eviction policy"
+    for step in steps:
+        if (what := deletions.get(step)) is None:
+            continue
+        if not sys.stdin.isatty():
+            raise ConfigurationError("--yes", f"{step} deletes {what}", "Add it if that is meant.")
+        typer.confirm(f"{step}: delete {what}?", abort=True, err=True)
 
 
 def _resume(step: Step) -> str:

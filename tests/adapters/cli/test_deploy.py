@@ -119,7 +119,7 @@ def test_the_script_does_what_run_does(
     """Bash runs the very commands that --run does, word for word, and leaves the same files."""
     arguments = ("deploy", *possible(steps, variant), *VARIANTS[variant])
     script = inside(*arguments).out
-    ended = inside(*arguments, "--run")
+    ended = inside(*arguments, "--run", "--yes")
     assert ended.code == 0, ended.err
     by_run, settings = stage.calls, written(directory)
     stage.forget()
@@ -177,6 +177,26 @@ def test_the_script_is_a_clean_one(inside: Command, stage: Stage, variant: str) 
     assert checked.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["drop-roles", "clean-up"], "the resource group "),
+        (["evict", "--eviction-policy", "Delete"], "the VM and its disks"),
+    ],
+)
+def test_nothing_is_deleted_unless_somebody_agrees(
+    inside: Command, stage: Stage, arguments: list[str], what: str
+) -> None:
+    """Where there is nobody to ask, not even the steps before are taken; with --yes they all are."""
+    ended = inside("deploy", *arguments, "--run")
+    assert ended.code == 2
+    assert ended.error_line.startswith("--yes: ")
+    assert what in ended.error_line
+    assert stage.calls == []
+    assert inside("deploy", *arguments, "--run", "--yes").code == 0
+    assert stage.calls != []
+
+
 # -- every command is one that exists --------------------------------------------------------------------------------
 
 
@@ -215,7 +235,7 @@ def test_image_and_wheels_are_for_the_processor_of_the_size(
 
 def test_every_command_of_our_own_is_one(inside: Command, stage: Stage) -> None:
     """Its options are read by the command that they are for."""
-    assert inside("deploy", *Step, "--run").code == 0
+    assert inside("deploy", *Step, "--run", "--yes").code == 0
     calls = [call[1:] for call in stage.calls if call[0] == "spotfsm"]
     assert {call[0] for call in calls} == {"enqueue", "package", "status"}
     for command, *arguments in calls:
