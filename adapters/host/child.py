@@ -11,13 +11,12 @@ import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from adapters.host.memory import is_gone
-from adapters.host.watchdog import kill_marked
 
 TERMINATED = 128 + signal.SIGTERM
 """How shells, and our own child, say that SIGTERM ended them."""
@@ -36,7 +35,7 @@ class Child:
     Args:
         arguments: the program and its arguments.
         environment: all of it.
-        mark: an entry of the environment, NAME=VALUE, that no other child has.
+        sweep: ends whoever has this child's mark in the environment.
         stdin: a file to read from; nothing by default.
         stderr: a file to write to; the worker's own by default, where standard output goes as well.
         pass_fds: files that stay open in the child, under the same numbers.
@@ -55,13 +54,13 @@ class Child:
         arguments: Sequence[str],
         *,
         environment: Mapping[str, str],
-        mark: str,
+        sweep: Callable[[], Awaitable[None]],
         stdin: IO[bytes] | int = subprocess.DEVNULL,
         stderr: int | None = None,
         pass_fds: Sequence[int] = (),
     ) -> None:
         self.blamed: str | None = None
-        self._mark = mark
+        self._sweep = sweep
         self._loop = asyncio.get_running_loop()
         self.ended: asyncio.Future[int] = self._loop.create_future()
         self._process = subprocess.Popen(  # noqa: S603 -- what runs here is the operator's setting, never a message's
@@ -123,7 +122,7 @@ class Child:
         while True:
             try:
                 status = await self.wait()
-                await asyncio.to_thread(kill_marked, self._mark)
+                await self._sweep()
             except asyncio.CancelledError as exc:
                 cancelled = exc
             else:

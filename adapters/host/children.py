@@ -10,6 +10,7 @@ import sys
 import tempfile
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -39,6 +40,8 @@ class Children:
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._memory_watch: asyncio.Task[None] | None = None
         self._running: set[Child] = set()
+        self._to_sweep: set[str] = set()
+        self._sweeping = asyncio.Lock()
 
     @property
     def directory(self) -> Path:
@@ -70,7 +73,7 @@ class Children:
         child = Child(
             arguments,
             environment={**os.environ, **(environment or {}), **marks},
-            mark=f"{CHILD_MARK}={marks[CHILD_MARK]}",
+            sweep=partial(self._sweep, f"{CHILD_MARK}={marks[CHILD_MARK]}"),
             stdin=stdin,
             stderr=stderr,
             pass_fds=pass_fds,
@@ -89,10 +92,23 @@ class Children:
         if self._directory is not None:
             await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
         if self._watchdog is not None:
-            await asyncio.to_thread(kill_marked, f"{MARK}={self._mark}")
+            await self._sweep(f"{MARK}={self._mark}")
             self._watchdog.kill()
             self._watchdog.communicate()
         self._directory = self._watchdog = self._memory_watch = None
+
+    async def _sweep(self, mark: str) -> None:
+        """End whoever carries this mark; one look at all processes of the host is for everybody who waits for one."""
+        self._to_sweep.add(mark)
+        async with self._sweeping:
+            if mark not in self._to_sweep:
+                return
+            marks, self._to_sweep = self._to_sweep, set()
+            try:
+                await asyncio.to_thread(kill_marked, marks)
+            except BaseException:  # cancelled: the others still wait
+                self._to_sweep |= marks
+                raise
 
     def _watch(self) -> None:
         """Have somebody who outlives the worker, and somebody who looks at memory; a watchdog that died is replaced."""

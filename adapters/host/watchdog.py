@@ -14,7 +14,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,18 +30,19 @@ def main(mark: str, directory: str) -> None:
     while os.read(sys.stdin.fileno(), 1):
         pass
     for _ in range(LOOKS):
-        kill_marked(mark)
+        kill_marked((mark,))
         time.sleep(LOOK_S)
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def kill_marked(mark: str) -> None:
-    """SIGKILL to every process with this entry in its environment."""
+def kill_marked(marks: Collection[str]) -> None:
+    """SIGKILL to every process with one of these entries in its environment."""
+    wanted = {mark.encode() for mark in marks}
     for pid in _running():
         with suppress(OSError):  # it ended, or belongs to somebody else
             handle = os.pidfd_open(pid)  # so that the signal reaches the process that was looked at, and no later one
             try:
-                if mark.encode() in (_PROC / str(pid) / "environ").read_bytes().split(b"\0"):
+                if not wanted.isdisjoint((_PROC / str(pid) / "environ").read_bytes().split(b"\0")):
                     signal.pidfd_send_signal(handle, signal.SIGKILL)
             finally:
                 os.close(handle)
