@@ -51,7 +51,7 @@ class Needs:
 NEEDS: Mapping[str, Needs] = {
     "worker": Needs(
         queue=(Permission.COUNT_MESSAGES, Permission.PROCESS_MESSAGES, Permission.WRITE_MESSAGES),
-        poison_queue=(Permission.COUNT_MESSAGES, Permission.WRITE_MESSAGES),
+        poison_queue=(Permission.COUNT_MESSAGES, Permission.PUT_MESSAGES),
         container=(Permission.READ_BLOBS, Permission.WRITE_BLOBS),
     ),
     "enqueue": Needs(queue=(Permission.PUT_MESSAGES,)),
@@ -83,7 +83,7 @@ ROLES: Mapping[Permission, str] = {
     Permission.COUNT_MESSAGES: "Storage Queue Data Contributor or Reader; Message Processor does not have it",
     Permission.CREATE_QUEUES: "Storage Queue Data Contributor",
     Permission.LOOK_AT_MESSAGES: "Storage Queue Data Contributor, Reader or Message Processor",
-    Permission.PUT_MESSAGES: "Storage Queue Data Message Sender",
+    Permission.PUT_MESSAGES: "Storage Queue Data Message Sender; messages/write has it, too",
     Permission.PROCESS_MESSAGES: "Storage Queue Data Contributor or Message Processor",
     Permission.WRITE_MESSAGES: "Storage Queue Data Contributor; Message Processor does not have it",
     Permission.CREATE_CONTAINERS: "Storage Blob Data Contributor",

@@ -88,7 +88,19 @@ async def _check_poison_queue(queue: WorkQueue) -> AsyncIterator[Finding]:
     answer = await _asked("poison queue", counted, f"{queue.name} answers", Permission.COUNT_MESSAGES)
     yield answer
     if answer.verdict is Verdict.OK:
-        yield await _tried("poison puts", _renewal(queue), "messages can be put there", Permission.WRITE_MESSAGES)
+        yield await _check_poison_puts(queue)
+
+
+async def _check_poison_puts(queue: WorkQueue) -> Finding:
+    """Whether poisoned messages can be put: whoever may renew may put, but the right to put alone would do.
+
+    A put cannot be tried without a message that somebody then has to take away.
+    """
+    finding = await _tried("poison puts", _renewal(queue), "messages can be put there", Permission.WRITE_MESSAGES)
+    if finding.verdict is not Verdict.FAIL:
+        return finding
+    remedy = f"{finding.remedy} A worker can do with {Permission.PUT_MESSAGES}, which cannot be tried."
+    return warn(finding.name, f"cannot be told: {finding.text}", remedy)
 
 
 async def _check_store(store: JobStore, queue: str, identity: VmIdentity | None) -> AsyncIterator[Finding]:

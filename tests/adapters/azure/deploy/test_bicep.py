@@ -196,6 +196,8 @@ class TestTheRoles:
         """Those three run on the VM, as the worker; what each takes is held to what it calls, behind a guard."""
         needed = [NEEDS[command] for command in ("worker", "status", "doctor")]
         rights = {right for one in needed for right in (*one.queue, *one.poison_queue, *one.container)}
+        rights -= {Permission.PUT_MESSAGES}  # who may write messages may put them
+        assert Permission.WRITE_MESSAGES in rights
         permissions = permissions_of("workerRole")
         assert {*permissions["actions"]} == {Permission.COUNT_MESSAGES.full_name}
         assert {*permissions["actions"], *permissions["dataActions"]} == {right.full_name for right in rights}
