@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from fsm.application import AppState
-from fsm.spot_vm import VmState
+from fsm.spot_vm import PAY_AS_YOU_GO, VmState
 from simulator.clock import ORIGIN
 from simulator.observing import RunEnd
 from simulator.result import JobHistory, RunSpan, SimulationResult
@@ -105,6 +105,19 @@ def _market(result: SimulationResult, vms: int) -> Iterator[Shape]:
     prices = [float(moment.price_usd_per_h) for moment in moments]
     rooms = [moment.capacity for moment in moments]
     step = {"shape": "hv", "width": 1.6}
+    limits = {plan.max_price_usd_per_h for plan in result.scenario.vms} - {PAY_AS_YOU_GO}
+    for limit in sorted(limits):
+        yield {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "max price",
+            "x": [_at(0.0), _at(end_s)],
+            "y": [float(limit)] * 2,
+            "line": {"color": _MARK_COLOUR, "dash": "dash", "width": 1},
+            "yaxis": "y",
+            "hovertemplate": "max price %{y:.5f} USD an hour<extra></extra>",
+            "showlegend": False,
+        }
     yield {
         "type": "scatter",
         "mode": "lines",

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from fsm.errors import ConfigurationError
 from simulator.loading import load_scenario
 from simulator.observing import RunEnd
 from simulator.result import SimulationResult
-from simulator.scenario import Expectations
+from simulator.scenario import Expectations, VmPlan
 from simulator.simulation import simulate
 from tests.second_tier import unavailable
 
@@ -84,6 +85,15 @@ def test_vms_workers_price_and_room_are_drawn(storm: SimulationResult) -> None:
     lines = {trace["yaxis"]: trace for trace in data if trace.get("mode") == "lines"}
     assert {"y", "y2"} <= set(lines)
     assert lines["y"]["y"][0] == float(storm.market[0].price_usd_per_h)
+
+
+def test_each_max_price_is_a_line(storm: SimulationResult) -> None:
+    """Where a VM has a limit, the price is seen to pass it; -1 is none."""
+    limited = VmPlan(name="limited", max_price_usd_per_h=Decimal("0.05"))
+    plans = (*storm.scenario.vms, limited, replace(limited, name="more"))
+    data = figure(replace(storm, scenario=replace(storm.scenario, vms=plans)))["data"]
+    assert isinstance(data, list)
+    assert [trace["y"] for trace in data if trace["name"] == "max price"] == [[0.05, 0.05]]
 
 
 def test_the_page_is_one_file_that_loads_nothing(storm: SimulationResult, tmp_path: Path) -> None:
