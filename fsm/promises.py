@@ -51,7 +51,8 @@ _SENTENCES = {
         "No eviction, announced or not, and no lapsed lease ever spends a job's budget. Conditions: the worker has a "
         "job store, for without one the queue's dequeue count is all there is; and a claim that a lapse left open is "
         "met before its process is replaced on the same boot, for after that it cannot be told from a process that "
-        "died, and counts as one of ten deaths."
+        "died, and counts as one of ten deaths. A stop by the operator during which the store is silent leaves such a "
+        "claim, too."
     ),
     Promise.RELEASED_AT_ONCE: (
         "A drained job can be received again at once, not after its visibility timeout. Exception: the reply to a "
