@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from fsm.application import APPLICATION
-from fsm.errors import IllegalTransitionError
+from fsm.errors import ConfigurationError, IllegalTransitionError
 from fsm.job import JOB, JobState
 from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import Message
@@ -36,6 +36,8 @@ STARTED_S = 5.0
 DRAIN_S_MIN = 1.0
 """However late a notice is, a worker may use this long."""
 RECLAIMING = ("Preempt", "Terminate", "Reboot", "Redeploy")
+METADATA_PATIENCE_S = 300.0
+"""A worker asks instance metadata for at least so long before it gives up."""
 GRACE_S = 1.0
 """Calls in flight at the deadline may take this long to be given up."""
 
@@ -434,14 +436,22 @@ class RowByRow(Checker):
 
 
 class AlwaysComesBack(Checker):
-    """No worker crashes, none stops working unless a reply named its VM, and in a calm world each asks for work."""
+    """No worker crashes, none stops working unless a reply named its VM, and in a calm world each asks for work.
+
+    A worker may give up on instance metadata that was silent for minutes, for its unit starts it again. Queue and store
+    are there in every world: about those it has no reason to.
+    """
 
     promise = Promise.ALWAYS_COMES_BACK
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self._told: defaultdict[str, Told] = defaultdict(Told)
+        self._started_s: dict[str, float] = {}
         self.asked: set[str] = set()
+
+    def started(self, process: Process) -> None:
+        self._started_s[process.name] = self.case.now_s
 
     def told(self, process: Process, number: int, document: EventsDocument) -> None:
         self._told[process.name].hear(process, number, document, self.case.now_s)
@@ -454,8 +464,13 @@ class AlwaysComesBack(Checker):
         self.asked.clear()
 
     def ended(self, process: Process) -> None:
-        if process.ending is Ending.CRASHED:
-            self.report(f"{process.name} crashed: {process.error!r}")
+        if process.ending is Ending.CRASHED or (process.ending is Ending.GAVE_UP and not self._in_vain(process)):
+            self.report(f"{process.name} {process.ending}: {process.error!r}")
+
+    def _in_vain(self, process: Process) -> bool:
+        """Whether it asked instance metadata for as long as it has to."""
+        about_metadata = isinstance(process.error, ConfigurationError) and process.error.setting == "--imds"
+        return about_metadata and self.case.now_s - self._started_s[process.name] >= METADATA_PATIENCE_S
 
     def noted(self, entry: Entry) -> None:
         if entry.kind == "row" and entry.fields["row"] == "A20" and not self._told[entry.process].standing:

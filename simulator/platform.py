@@ -245,9 +245,9 @@ class Platform(Observer):
             self.spawn(self._evict_recovering(machine, boot))
 
     def ended(self, process: Process) -> None:
-        """A worker ended: its unit starts it again, unless the VM went with it."""
+        """A worker ended: its unit starts it again, whatever its exit code, unless the VM went with it."""
         machine = self._by_name[process.vm_name]
-        if machine.process is process and machine.running and process.ending is not Ending.CRASHED:
+        if machine.process is process and machine.running:
             self.spawn(self._restart_worker(machine, machine.boots))
 
     async def _restart_worker(self, machine: Machine, boot: int) -> None:

@@ -25,8 +25,10 @@ class Ending(StrEnum):
     """It was killed, and its VM went on."""
     STOPPED = "stopped"
     """It ended by itself."""
+    GAVE_UP = "gave up"
+    """It said that a setting cannot work: exit code 2."""
     CRASHED = "crashed"
-    """It raised: a bug, or a setting that cannot work."""
+    """It raised anything else: a bug."""
 
 
 class SeededRandomness(Randomness):
@@ -69,7 +71,7 @@ class Process:
         vm_name: the VM it runs on.
         life: whether it is dead, or frozen.
         ending: how it ended; None while it runs.
-        error: what it raised, if it crashed.
+        error: what it raised, if it gave up or crashed.
     """
 
     name: str

@@ -8,6 +8,7 @@ from contextvars import copy_context
 from functools import partial
 from random import Random
 
+from fsm.errors import ConfigurationError
 from fsm.ports import Clock, JobRunner
 from fsm.runner import Ports, Tally, Worker, WorkerSettings
 from simulator.clock import SimulatedClock
@@ -158,6 +159,7 @@ class World:
     def _ended(self, process: Process, task: asyncio.Task[Tally]) -> None:
         error = None if task.cancelled() else task.exception()
         if process.ending is None:
-            process.ending = Ending.STOPPED if error is None else Ending.CRASHED
+            gave_up = isinstance(error, ConfigurationError)
+            process.ending = Ending.STOPPED if error is None else Ending.GAVE_UP if gave_up else Ending.CRASHED
             process.error = error
         self.panel.ended(process)

@@ -6,19 +6,23 @@ import asyncio
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
+from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 
-from fsm.errors import HandlerFailedError
-from fsm.ports import JobControl, JobInput, JobRunner, VmIdentity
+from fsm.errors import ConfigurationError, HandlerFailedError, ReplyLostError
+from fsm.ports import InstanceMetadata, JobControl, JobInput, JobRunner, VmIdentity
+from fsm.promises import Promise
 from fsm.record import Record, Status
-from fsm.runner import WorkerSettings
+from fsm.runner import Ports, Tally, Worker, WorkerSettings
 from fsm.spot_vm import Policy, VmState
 from simulator.journal import Entry
 from simulator.loop import virtually
 from simulator.market import Moment, squeezed
 from simulator.network import REPLY_LOST, Fault
 from simulator.observing import Observer, Run
+from simulator.platform import RESTART_WORKER_S
 from simulator.process import Ending, Process
 from simulator.scenario import Deed, OperatorPlan, Scenario, ScriptedEvent, VmPlan, WorkloadPlan
 from simulator.simulation import simulate
@@ -330,3 +334,52 @@ def test_spans_and_histories_tell_the_run() -> None:
     assert {span.state.value for span in result.applications} >= {"Processing", "Drained"}
     assert result.market[0].price_usd_per_h == Decimal("0.04")
     assert all(result.promises.values())
+
+
+class _SilentMetadata(InstanceMetadata):
+    """Instance metadata that does not answer before a certain time."""
+
+    def __init__(self, real: InstanceMetadata, until_s: float) -> None:
+        self._real = real
+        self._until_s = until_s
+
+    async def identity(self, *, timeout_s: float) -> VmIdentity:
+        if asyncio.get_running_loop().time() < self._until_s:
+            await asyncio.sleep(timeout_s)
+            raise ReplyLostError("no reply")
+        return await self._real.identity(timeout_s=timeout_s)
+
+
+def test_a_worker_that_gave_up_on_instance_metadata_is_started_again() -> None:
+    """It gives up after five minutes, exit code 2; its unit starts it anew until there is an answer."""
+    started_s: list[float] = []
+
+    def make_worker(ports: Ports, settings: WorkerSettings) -> Worker:
+        started_s.append(ports.clock.monotonic_s())
+        return Worker(replace(ports, metadata=_SilentMetadata(ports.metadata, 700.0)), settings)
+
+    result = simulate(Scenario(workload=WorkloadPlan(jobs=1)), 0, make_worker=make_worker)
+    assert result.ok, result.violations
+    assert len(started_s) == 3
+    assert all(after_s - before_s > 300.0 + RESTART_WORKER_S for before_s, after_s in pairwise(started_s))
+
+
+def test_a_worker_is_started_again_as_its_unit_says() -> None:
+    """The world's pause before a restart is the unit's own, and nothing but a stop keeps it from it."""
+    unit = (files("adapters.host") / "deploy" / "spotfsm-worker.service").read_text(encoding="utf-8").splitlines()
+    assert f"RestartSec={RESTART_WORKER_S:g}" in unit
+    assert "Restart=always" in unit
+
+
+@pytest.mark.parametrize(("setting", "after_s"), [("--queue", 400.0), ("--imds", 20.0)])
+def test_a_worker_gives_up_on_nothing_else(setting: str, after_s: float) -> None:
+    """To give up on a queue that is there, or on instance metadata too soon, breaks a promise, restart or not."""
+
+    class Hasty(Worker):
+        async def run(self) -> Tally:
+            await asyncio.sleep(after_s)
+            raise ConfigurationError(setting, "it does not work", "Try another one.")
+
+    result = simulate(Scenario(workload=WorkloadPlan(jobs=1)), 0, make_worker=Hasty)
+    assert [violation.promise for violation in result.violations] == [Promise.ALWAYS_COMES_BACK]
+    assert "gave up" in result.violations[0].what
