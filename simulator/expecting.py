@@ -28,6 +28,7 @@ def _missed(result: SimulationResult) -> Iterator[str]:
     at_most = (
         ("makespan_s", expect.makespan_s_max, summary.makespan_s),
         ("evictions", expect.evictions_max, summary.evictions),
+        ("misjudged", expect.misjudged_max, summary.misjudged),
         ("redone_s", expect.redone_s_max, summary.redone_s),
         ("cost_usd", expect.cost_usd_max, costs.total_usd),
     )
@@ -35,8 +36,12 @@ def _missed(result: SimulationResult) -> Iterator[str]:
         if most is not None and found_value > most:
             yield f"{name}: at most {most} expected, {found_value} found"
     at_least = (
+        ("poisoned", expect.poisoned_min, summary.poisoned),
+        ("makespan_s", expect.makespan_s_min, summary.makespan_s),
         ("evictions", expect.evictions_min, summary.evictions),
         ("resumes", expect.resumes_min, summary.resumes),
+        ("abandoned", expect.abandoned_min, summary.abandoned),
+        ("frozen_checkpoints", expect.frozen_checkpoints_min, summary.frozen_checkpoints),
         ("withdrawn", expect.withdrawn_min, summary.withdrawn),
         ("saving", expect.saving_min, costs.saving),
     )

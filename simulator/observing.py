@@ -47,6 +47,7 @@ class Run:
         resumed_from: units of work it was told had been done.
         done: units of work done in all, saved or not.
         checkpoints: when, and at how many units.
+        saving: a checkpoint has been asked for, and its answer is not there yet.
     """
 
     job: str
@@ -56,6 +57,7 @@ class Run:
     resumed_from: int
     done: int
     checkpoints: list[tuple[float, int]] = field(default_factory=list)
+    saving: bool = False
     ended_s: float | None = None
     end: RunEnd | None = None
 

@@ -10,6 +10,8 @@ from heapq import heapreplace
 from itertools import pairwise
 
 from fsm.application import APPLICATION, AppState
+from fsm.job import JOB, JobState
+from fsm.journal_kinds import Kind
 from fsm.record import Record, Status
 from simulator.journal import Entry
 from simulator.machine import Machine
@@ -42,6 +44,8 @@ class Recorder(Observer):
         self._ended: dict[str, float] = {}
         self._vm_of: dict[str, str] = {}
         self._marks: list[Mark] = []
+        self._at_work: dict[int, Run] = {}
+        self._abandoned = self._frozen_checkpoints = 0
 
     @property
     def settled(self) -> int:
@@ -57,6 +61,10 @@ class Recorder(Observer):
 
     def run_began(self, run: Run) -> None:
         self._runs[run.job].append(run)
+        self._at_work[id(run)] = run
+
+    def run_ended(self, run: Run) -> None:
+        del self._at_work[id(run)]
 
     def started(self, process: Process) -> None:
         self._vm_of[process.name] = process.vm_name
@@ -69,8 +77,15 @@ class Recorder(Observer):
             if entry.fields["from"] != entry.fields["to"]:
                 state = AppState(entry.text("to"))
                 self._applications[entry.process].append((entry.at_s, state, entry.text("row")))
+        elif entry.kind == "row" and entry.fields["machine"] == JOB.name:
+            self._abandoned += entry.fields["from"] != entry.fields["to"] == JobState.ABANDONED
         elif entry.kind in MARKS:
             self._marks.append(Mark(at_s=entry.at_s, source=entry.process, kind=entry.kind, fields=entry.fields))
+            if entry.kind == Kind.FREEZE:
+                self._frozen_checkpoints += sum(
+                    run.saving and run.process.alive and run.process.vm_name == entry.fields["vm"]
+                    for run in self._at_work.values()
+                )
 
     # -- what it tells ------------------------------------------------------------------------------------------------
 
@@ -114,6 +129,7 @@ class Recorder(Observer):
                     settled_s=self._settled.get(job),
                     units=task.units,
                     unit_s=task.unit_s,
+                    poison=task.poison,
                     poisoned=self._poisoned(job, record),
                     runs=tuple(_span(run, until_s) for run in self._runs[job]),
                     counts={} if record is None else asdict(record.counts),
@@ -143,6 +159,7 @@ class Recorder(Observer):
             completed=len(jobs) - poisoned - lost,
             poisoned=poisoned,
             lost=lost,
+            misjudged=sum(job.settled_s is not None and job.poisoned != job.poison for job in jobs),
             makespan_s=over_s,
             evictions=platform.evictions,
             announced=platform.announced,
@@ -150,6 +167,8 @@ class Recorder(Observer):
             refusals=platform.refusals,
             runs=sum(len(job.runs) for job in jobs),
             resumes=sum(run.resumed_from > 0 for job in jobs for run in job.runs),
+            abandoned=self._abandoned,
+            frozen_checkpoints=self._frozen_checkpoints,
             redone_s=max(0.0, worked_s - useful_s),
             useful_s=useful_s,
             running_s=running_s,

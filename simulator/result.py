@@ -70,6 +70,7 @@ class JobHistory:
         arrived_s: when it was put on the queue.
         settled_s: when its message was deleted; None for never.
         units, unit_s: the work in it.
+        poison: it always fails.
         poisoned: it ended on the poison queue.
         counts: what its record counts, by name; empty without a store.
     """
@@ -79,6 +80,7 @@ class JobHistory:
     settled_s: float | None
     units: int
     unit_s: float
+    poison: bool
     poisoned: bool
     runs: tuple[RunSpan, ...]
     counts: Mapping[str, int]
@@ -127,11 +129,14 @@ class Summary:
     Attributes:
         jobs: put on the queue.
         lost: without an end when the run was over.
+        misjudged: good jobs that were poisoned, and bad ones that were not.
         makespan_s: from the start until the last job was settled, or until the run was given up.
         evictions, announced: VMs that were taken, and how many of these had a notice.
         withdrawn: notices that came to nothing.
         refusals: allocations the platform refused.
         resumes: runs that began from a checkpoint.
+        abandoned: deliveries that were given up for a lost lease.
+        frozen_checkpoints: checkpoints that were on their way when their VM stood still.
         redone_s: work that was done more than once, or for nothing.
         useful_s: work that counted.
         running_s: VM time paid for.
@@ -142,6 +147,7 @@ class Summary:
     completed: int
     poisoned: int
     lost: int
+    misjudged: int
     makespan_s: float
     evictions: int
     announced: int
@@ -149,6 +155,8 @@ class Summary:
     refusals: int
     runs: int
     resumes: int
+    abandoned: int
+    frozen_checkpoints: int
     redone_s: float
     useful_s: float
     running_s: float

@@ -258,11 +258,19 @@ class Expectations:
     """What must come out; each one that is set decides the exit code.
 
     Every promise of the project is expected always, and needs no line here.
+
+    Attributes:
+        misjudged_max: good jobs that are poisoned, and bad ones that are not.
+        abandoned_min: deliveries that are given up for a lost lease.
+        frozen_checkpoints_min: checkpoints that are on their way when their VM stands still.
     """
 
     completed: int | None = None
     poisoned: int | None = None
+    poisoned_min: int | None = None
+    misjudged_max: int | None = None
     lost: int = 0
+    makespan_s_min: float | None = None
     makespan_s_max: float | None = None
     cost_usd_max: Decimal | None = None
     saving_min: float | None = None
@@ -270,6 +278,8 @@ class Expectations:
     evictions_max: int | None = None
     redone_s_max: float | None = None
     resumes_min: int | None = None
+    abandoned_min: int | None = None
+    frozen_checkpoints_min: int | None = None
     withdrawn_min: int | None = None
 
 

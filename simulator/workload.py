@@ -159,11 +159,14 @@ class _Handlers(JobRunner):
                 if checkpoint_s > 0:
                     await asyncio.sleep(checkpoint_s)
                 units = run.done
+                run.saving = True
                 try:
                     await control.checkpoint(canonical(units))
                 except Evicted:
                     self._note_saved(run, units, only_if_ours=True)
                     raise
+                finally:
+                    run.saving = False
                 self._note_saved(run, units, only_if_ours=False)
                 saved = units
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,29 @@ ABOUT: Mapping[str, Callable[[SimulationResult], bool]] = {
 def test_what_a_scenario_is_about_happens(name: str) -> None:
     """A scenario that is named for something shows it."""
     assert ABOUT[name](simulate(load_scenario(name).scenario, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "missed"),
+    [
+        ("zombie-after-freeze", {"script": ()}, "abandoned: at least"),
+        ("freeze-during-checkpoint", {"script": ()}, "frozen_checkpoints: at least"),
+        ("freeze-during-checkpoint", {"workload.checkpoint_every_s": 0}, "frozen_checkpoints: at least"),
+        ("weekend", {"market.weekly": 0, "horizon_s": 73 * 3600}, "makespan_s: at most"),
+        ("weekend", {"workload.jobs": 3, "market.capacity_down": 0}, "makespan_s: at least"),
+        ("evicted-at-start", {"faults.evicted_at_start": 0, "faults.evicted_recovering": 0}, "evictions: at least"),
+        ("poison-among-the-good", {"workload.poison": 0}, "poisoned: at least"),
+        ("poison-among-the-good", {"workload.failing": 0.1}, "misjudged: at most"),
+    ],
+)
+def test_a_scenario_without_its_cause_misses_what_it_expects(
+    name: str, changes: Mapping[str, Any], missed: str
+) -> None:
+    """What a scenario is about is what it asks for: take the cause out, and the run is not ok."""
+    scenario = load_scenario(name).scenario
+    for key, value in changes.items():
+        scenario = replace(scenario, script=value) if key == "script" else with_option(scenario, key, value)
+    assert any(sentence.startswith(missed) for sentence in simulate(scenario, 0).missed)
 
 
 class _Writes(Observer):
