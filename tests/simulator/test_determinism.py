@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,9 @@ from simulator.world import World
 
 SEEDS = (1, 5, 8, 11, 28, 49, 109)
 """Swarms with freezes, kills, withdrawn notices, short leases, a drought of days, and policy Delete among them."""
-SPAN_S = 400.0
+SPAN_S = 300.0
 """So much of each scenario is enough to be sure, and takes little."""
-HASH_SEEDS = ("0", "1", "4242")
+HASH_SEEDS = ("0", "4242")
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,10 +44,10 @@ def _worlds() -> Iterator[tuple[str, Scenario, int]]:
         yield name, replace(scenario, horizon_s=min(scenario.horizon_s, SPAN_S), calm_s_max=60.0, sweep=()), 7
 
 
-def digests() -> dict[str, str]:
+def digests(*, swarms_alone: bool = False) -> dict[str, str]:
     """One hash for each world, over its journal, byte for byte, and all that a report shows."""
     found = {}
-    for name, scenario, seed in _worlds():
+    for name, scenario, seed in islice(_worlds(), len(SEEDS) if swarms_alone else None):
         result = simulate(scenario, seed)
         digest = hashlib.sha256("\n".join(result.journal).encode())
         numbers = (result.summary, result.costs, result.market, result.vms, result.applications, result.jobs)
@@ -73,7 +74,8 @@ def test_a_seed_is_a_journal() -> None:
             for hash_seed in HASH_SEEDS
         ]
         here = digests()
-        assert digests() == here
+        again = digests(swarms_alone=True)
+        assert again == {name: here[name] for name in again}
         for other in others:
             said, _ = other.communicate()
             assert json.loads(said) == here
