@@ -146,11 +146,9 @@ def faults(draw: st.DrawFn, *, among: Sequence[str] = (*PROBABILITIES, *RATES), 
         among: the names of `FaultPlan` that may be drawn.
         max_size: how many there are at once.
     """
-    names = sorted(draw(st.lists(st.sampled_from(list(among)), unique=True, max_size=max_size)))
-    strengths = {name: st.sampled_from(_RATES_PER_H if "hour" in UNITS[name] else _SHARES) for name in names}
-    plan = draw(st.builds(FaultPlan, **strengths))
-    assert isinstance(plan, FaultPlan)
-    return plan
+    one = st.tuples(st.sampled_from(list(among)), st.sampled_from((0, 1)))  # together, so that they go together
+    drawn = draw(st.lists(one, unique_by=lambda fault: fault[0], max_size=max_size))
+    return FaultPlan(**{name: (_RATES_PER_H if "hour" in UNITS[name] else _SHARES)[at] for name, at in sorted(drawn)})
 
 
 # -- messages ----------------------------------------------------------------------------------------------------------
