@@ -382,7 +382,7 @@ class Worker:
         if self._settings.acknowledge:
             for notice in self._situation.notices.reclaiming:
                 try:
-                    await self._ports.events.acknowledge(notice.event.event_id, timeout_s=self._settings.call_timeout_s)
+                    await self._ports.events.acknowledge(notice.event.event_id, timeout_s=place.call_timeout_s)
                     self._ports.journal.write(Kind.ACKNOWLEDGED, {"event_id": notice.event.event_id})
                 except PlatformError as exc:
                     place.note_failure("acknowledge", None, exc)
