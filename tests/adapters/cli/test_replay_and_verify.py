@@ -191,13 +191,8 @@ def test_parts_are_done_side_by_side_and_told_in_order(
 @pytest.mark.processes
 def test_a_proof_that_is_killed_leaves_nobody_behind() -> None:
     """Whoever proves a part ends with the one who asked for it."""
-    command = [
-        sys.executable,
-        "-m",
-        "adapters.cli",
-        "verify",
-        "--deep",
-    ]  # the quick one may be over before it has anything to say
+    # The quick proof may be over before it has anything to say.
+    command = [sys.executable, "-m", "adapters.cli", "verify", "--deep"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as proof:
         assert proof.stderr is not None
         assert "parts are done" in proof.stderr.readline()
