@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -49,11 +50,31 @@ def read_journals(*paths: Path) -> list[Line]:
     fault.
 
     Raises:
-        ConfigurationError: a file cannot be read, is not a journal, or is of a format this version does not know.
+        ConfigurationError: a file cannot be read, is not a journal, is of a format this version does not know, or
+            holds a line that another one holds as well.
     """
-    files = [_judged(path) for path in {path.resolve(): path for path in paths}.values()]
-    files.sort(key=lambda own: next(line.at for line in own if line.kind != UNREADABLE))
-    return [line for own in files for line in own]
+    files = {path: _judged(path) for path in {path.resolve(): path for path in paths}.values()}
+    _refuse_copies(files)
+    in_order = sorted(files.values(), key=lambda own: next(line.at for line in own if line.kind != UNREADABLE))
+    return [line for own in in_order for line in own]
+
+
+def _refuse_copies(files: Mapping[Path, Sequence[Line]]) -> None:
+    """Find the files that hold the very same line: one process's lines would be judged as if it had lived twice.
+
+    Raises:
+        ConfigurationError: there are such files.
+    """
+    files_of = Counter(source for own in files.values() for source in {line.source for line in own})
+    seen: dict[tuple[str, int, datetime, str], Path] = {}
+    for path, own in files.items():
+        for line in own:
+            if line.kind == UNREADABLE or files_of[line.source] == 1:
+                continue
+            other = seen.setdefault((line.source, line.n, line.at, line.sum), path)
+            if other != path:
+                problem = f"{other} and {path} hold the same lines, such as line {line.n} of {line.source:.80}"
+                raise ConfigurationError("JOURNAL", problem, "Name one of the two.")
 
 
 def _judged(path: Path) -> list[Line]:

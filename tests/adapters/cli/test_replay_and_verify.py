@@ -131,6 +131,23 @@ def test_the_parts_of_a_rotated_journal_come_in_any_order(inside: Command, direc
 
 
 @pytest.mark.illegal_journal
+@pytest.mark.parametrize("first", [0, 12], ids=["whole", "a part"])
+def test_a_copy_beside_its_journal_is_one_clear_line(inside: Command, directory: Path, first: int) -> None:
+    """The same lines in two files are no life of a process: both files are named, and nothing is judged."""
+    lines = _lines(30)
+    (directory / "j").write_text("".join(lines))
+    (directory / "j.1").write_text("".join(_lines(30, source="2-b")))
+    (directory / "a-copy").write_text("".join(lines[first:]))
+    result = inside("replay", "j.1", "j", "a-copy")
+    assert (result.code, result.out) == (2, "")
+    assert result.error_line == (
+        f"JOURNAL: j and a-copy hold the same lines, such as line {first + 1} of 1-a. Name one of the two."
+    )
+    (directory / "a-link").symlink_to("j")
+    assert inside("replay", "j", "a-link").code == 0
+
+
+@pytest.mark.illegal_journal
 @pytest.mark.parametrize(
     ("between", "next_line", "said"),
     [
