@@ -76,7 +76,8 @@ def _prices(
     Prices are the Retail Prices API's, and need no login. With one, Resource Graph adds what Spot really costs, ninety
     days of it, and the share of VMs evicted an hour (over four weeks); the subscription's Spot quota is told as well.
     What contradicts itself is shown, what is not listed is unknown. Answers are kept for an hour, and longer where a
-    service does not answer. Keys of --json: os, quotes, quota, notes; numbers with decimals are texts.
+    service does not answer, or has a price no more. Keys of --json: os, quotes, quota, notes; numbers with decimals are
+    texts.
     """
     settings = wiring.ManagementSettings(
         prices_url=prices_url,
@@ -140,6 +141,7 @@ def _report(plan: PricePlan, os: Os) -> dict[str, object]:
                 "region": quote.region,
                 "spot_usd_per_h": planning.exact(quote.spot.usd_per_h),
                 "spot_from": None if not quote.spot.candidates else "list" if quote.history is None else "graph",
+                "spot_seen_at": None if quote.spot.seen is None else quote.spot.seen.isoformat(),
                 "spot_candidates": [planning.exact(price) for price in quote.spot.candidates],
                 "pay_as_you_go_usd_per_h": planning.exact(quote.pay_as_you_go.usd_per_h),
                 "pay_as_you_go_candidates": [planning.exact(price) for price in quote.pay_as_you_go.candidates],

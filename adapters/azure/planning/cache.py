@@ -1,7 +1,8 @@
 """What was learnt is kept for a while: a price list of sixteen pages is not asked for at every look.
 
 A document is fresh for an hour. Where the service then does not answer, the last good one is given, with its age; what
-a service does not say is never read as zero. Files are replaced whole, so that two commands at once do no harm.
+a service does not say is never read as zero, and what it does not say any more can be taken over from what is kept.
+Files are replaced whole, so that two commands at once do no harm.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import TypeAlias
 
 from adapters.azure.planning.documents import JsonObject, as_object, as_text
 from fsm.errors import PlatformError
@@ -38,13 +40,17 @@ class Kept:
     failure: str = ""
 
 
+TakeOver: TypeAlias = Callable[[JsonObject, Kept], JsonObject]
+"""The new document, with what it lacks of the old one."""
+
+
 class Cache:
     """Documents in files of one directory.
 
     Args:
         directory: made when it is first needed; nothing is kept if it cannot be.
         refresh: ask again, whatever is kept.
-        fall_back: give what is kept where the service does not answer.
+        fall_back: give what is kept where the service does not answer, or not all of it any more.
         now: the wall clock.
     """
 
@@ -61,8 +67,15 @@ class Cache:
         self._fall_back = fall_back
         self._now = now
 
-    async def through(self, key: str, fetch: Callable[[], Awaitable[JsonObject]]) -> Kept:
+    async def through(
+        self, key: str, fetch: Callable[[], Awaitable[JsonObject]], *, take_over: TakeOver | None = None
+    ) -> Kept:
         """What is kept under `key` while it is fresh, or what `fetch` brings, or what is kept although it is old.
+
+        Args:
+            key: of the question.
+            fetch: asks it.
+            take_over: makes one of what `fetch` brings and what is kept.
 
         Raises:
             SpotfsmError: as `fetch` does, where nothing is kept; what the user did wrong, in any case.
@@ -76,6 +89,8 @@ class Cache:
             if kept is None or not self._fall_back:
                 raise
             return Kept(document=kept.document, at=kept.at, failure=str(exc))
+        if kept is not None and self._fall_back and take_over is not None:
+            document = take_over(document, kept)
         at = self._now()
         self._write(key, {"version": _VERSION, "key": key, "at": at.isoformat(), "document": document})
         return Kept(document=document, at=at)

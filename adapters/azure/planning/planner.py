@@ -14,17 +14,19 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from adapters.azure.planning.cache import Cache, Kept
+from adapters.azure.planning.cache import Cache, Kept, TakeOver
 from adapters.azure.planning.documents import JsonObject, as_list, as_object, as_text
 from adapters.azure.planning.graph import History, Place, ResourceGraph, read_histories, read_rates
 from adapters.azure.planning.quotes import UNKNOWN, PricePlan, Quote, SizePlan, SizeQuote
-from adapters.azure.planning.retail import Os, PriceList, Tariff, prices_of
+from adapters.azure.planning.retail import Os, PriceList, Tariff, prices_of, with_lost_prices
 from adapters.azure.planning.sizes import Size, SpotQuota, Subscription, Unfit, read_sizes, unfit_by_name
 from fsm.errors import BadReplyError, ConfigurationError, MissingError, SpotfsmError
 
 if TYPE_CHECKING:
     from adapters.azure.management import ArmToken
 
+_NAMED_MAX = 3
+"""Of many sizes, so many are named in a note."""
 _DISAGREEMENT = Decimal("0.1")
 """Two sources of one price that differ by more than this share are worth a note."""
 
@@ -86,6 +88,7 @@ class Planner:
             for (size, region), listed in lists.items()
         )
         await self._check_named(quotes)
+        self._note_lost(quotes)
         told = {region: quota for region, asked in quotas.items() if (quota := asked.result()) is not None}
         for region, quota in told.items():
             self._note_shortage(region, quota, cores=1)
@@ -124,6 +127,7 @@ class Planner:
                 left_out[unfit] = left_out.get(unfit, 0) + 1
             else:
                 found.append(SizeQuote(name=name, size=size, quote=quote))
+        self._note_lost(one.quote for one in found)
         if (told := quota.result()) is not None:
             self._note_shortage(region, told, cores=max((one.size.cores for one in found if one.size), default=0))
         return SizePlan(sizes=tuple(found), left_out=left_out, notes=tuple(self._notes))
@@ -137,6 +141,7 @@ class Planner:
                 f"prices {region} {size or '*'}",
                 lambda: self.prices.fetch(region, size),
                 what=f"prices of {size or 'all sizes'} in {region}",
+                take_over=lambda new, old: with_lost_prices(new, old.document, region, seen=old.at, now=self.now()),
             )
         except MissingError:
             return ()
@@ -201,12 +206,31 @@ class Planner:
             self._note(f"{what}: not known: {exc}")
             return {}
 
-    async def _kept(self, key: str, fetch: Callable[[], Awaitable[JsonObject]], *, what: str) -> Kept:
-        kept = await self.cache.through(f"{self.places} {key}", fetch)
+    async def _kept(
+        self, key: str, fetch: Callable[[], Awaitable[JsonObject]], *, what: str, take_over: TakeOver | None = None
+    ) -> Kept:
+        kept = await self.cache.through(f"{self.places} {key}", fetch, take_over=take_over)
         if kept.failure:
-            age = self.now() - kept.at
-            self._note(f"{what}: {kept.failure}; what is shown is {age.total_seconds() / 3600:.1f} hours old")
+            self._note(f"{what}: {kept.failure}; what is shown is {self._age(kept.at)} old")
         return kept
+
+    def _age(self, at: datetime) -> str:
+        return f"{(self.now() - at).total_seconds() / 3600:.1f} hours"
+
+    def _note_lost(self, quotes: Iterable[Quote]) -> None:
+        """Say which of the prices that are shown the list has no more, and how old they are."""
+        lost: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
+        for quote in quotes:
+            for what, price in (("Spot", quote.spot), ("pay-as-you-go", quote.pay_as_you_go)):
+                if price.seen is not None:
+                    lost.setdefault((what, quote.region), []).append((price.seen, quote.size))
+        for (what, region), found in lost.items():
+            names = [name for _, name in found]
+            more = f" and {len(names) - _NAMED_MAX} more" if len(names) > _NAMED_MAX else ""
+            self._note(
+                f"{', '.join(names[:_NAMED_MAX])}{more} in {region}: the price list has no {what} price any more; "
+                f"what is shown is {self._age(min(found)[0])} old"
+            )
 
     def _note_shortage(self, region: str, quota: SpotQuota, *, cores: int) -> None:
         """Say it where the quota has no room for so many cores, before a deployment fails for it."""

@@ -37,6 +37,8 @@ _KEPT = (
     "currencyCode", "retailPrice", "tierMinimumUnits", "isPrimaryMeterRegion", "effectiveStartDate", "effectiveEndDate",
 )  # fmt: skip
 """What is kept of a row."""
+_SEEN = "seen"
+"""Beside it, in a row that the list has no more: when it still had it."""
 
 
 class Os(StrEnum):
@@ -60,9 +62,11 @@ class Price:
     Attributes:
         candidates: every price it may be, USD an hour: none where the list says nothing, several where it contradicts
             itself.
+        seen: when the list still said so, where it does not say it any more.
     """
 
     candidates: tuple[Decimal, ...] = ()
+    seen: datetime | None = None
 
     @property
     def usd_per_h(self) -> Decimal | None:
@@ -82,6 +86,7 @@ class PriceRow:
     Attributes:
         size: as the list writes it (`Standard_D2s_v5`).
         ends: when it stops to hold, where that is said.
+        seen: when the list still had it, where it has it no more.
     """
 
     size: str
@@ -92,6 +97,7 @@ class PriceRow:
     primary: bool
     starts: datetime
     ends: datetime | None
+    seen: datetime | None
 
 
 PriceKey = tuple[str, Os, Tariff]
@@ -125,6 +131,7 @@ def row_of(item: JsonObject) -> PriceRow | None:
         primary=item.get("isPrimaryMeterRegion") is True,
         starts=starts,
         ends=_date(item.get("effectiveEndDate")),
+        seen=_date(item.get(_SEEN)),
     )
 
 
@@ -160,8 +167,34 @@ def prices_of(items: Iterable[object], region: str, *, now: datetime) -> Mapping
 
 def _agreed(rows: Sequence[PriceRow]) -> Price:
     best = max((row.primary, row.starts) for row in rows)
-    prices = {row.usd_per_h for row in rows if (row.primary, row.starts) == best}
-    return Price(candidates=tuple(sorted(prices)))
+    chosen = [row for row in rows if (row.primary, row.starts) == best]
+    prices = {row.usd_per_h for row in chosen}
+    seen = min((row.seen for row in chosen if row.seen is not None), default=None)
+    return Price(candidates=tuple(sorted(prices)), seen=seen)
+
+
+def with_lost_prices(
+    document: JsonObject, older: JsonObject, region: str, *, seen: datetime, now: datetime
+) -> JsonObject:
+    """An answer of the list, and the rows of an older one for prices that it has no more.
+
+    The list loses rows for hours, Spot's first of all; a size that had a price has not become free, or unfit.
+
+    Args:
+        document: as `PriceList.fetch` gives it.
+        older: the same, of before.
+        region: whose rows they are.
+        seen: when the older one was given.
+        now: for which prices hold.
+    """
+    items = as_list(document.get("items"))
+    known = prices_of(items, region, now=now).keys()
+    lost = [
+        {_SEEN: seen.isoformat(), **item}  # one that was lost before keeps its time
+        for item in map(as_object, as_list(older.get("items")))
+        if (row := row_of(item)) is not None and (row.size.lower(), row.os, row.tariff) not in known
+    ]
+    return {**document, "items": [*items, *lost]}
 
 
 def usual_spelling(size: str) -> str:

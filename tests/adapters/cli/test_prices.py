@@ -280,6 +280,28 @@ def test_in_an_outage_the_last_good_prices_are_told_with_their_age(
     assert "what is shown is 5.0 hours old" in ended.err
 
 
+@pytest.mark.parametrize("called", ["Spot", "pay-as-you-go"])
+def test_a_price_that_alone_is_gone_from_the_list_is_told_with_its_age(
+    prices: Ask, cloud: Cloud, directory: Path, called: str
+) -> None:
+    """However often it is asked for in vain, it keeps its own age; what comes back is believed."""
+    whole = cloud.items
+    prices(D2, "--region", EAST, signed_in=False)
+    cloud.items = [one for one in whole if str(one["skuName"]).endswith(" Spot") is not (called == "Spot")]
+    for hours in (5, 3):
+        age_cache(directory, hours)
+        ended = prices(D2, "--region", EAST, "--json", signed_in=False)
+        (found,) = quotes(ended)
+        assert (found["spot_usd_per_h"], found["pay_as_you_go_usd_per_h"]) == ("0.0173", "0.096")
+        note = f"{D2} in {EAST}: the price list has no {called} price any more; what is shown is 5.0 hours old"
+        assert note in ended.err
+        assert (found["spot_seen_at"] is not None) == (called == "Spot")
+    cloud.items = whole
+    ended = prices(D2, "--region", EAST, "--refresh", "--json", signed_in=False)
+    assert quotes(ended)[0]["spot_seen_at"] is None
+    assert "any more" not in ended.err
+
+
 def test_an_outage_without_anything_kept_is_one_line(
     prices: Ask, cloud: Cloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.adapters.azure.planning.cloud import SUBSCRIPTION, Cloud, serve_cloud, sku
 from tests.adapters.azure.planning.price_rows import rows
 from tests.adapters.cli.conftest import Command, Ended
-from tests.adapters.cli.planning import Ask, asking
+from tests.adapters.cli.planning import Ask, age_cache, asking
 
 REGION = "eastus2"
 PRICED = {"Standard_D2s_v5": "0.0173", "Standard_D4s_v5": "0.0346", "Standard_E2s_v5": "0.01"}
@@ -70,6 +70,20 @@ def test_what_can_be_spot_is_listed_by_price(sizes: Ask) -> None:
         "saving": "0.9000",
     }
     assert found["sizes"][3]["spot_usd_per_h"] is None
+
+
+def test_spot_prices_that_are_gone_from_the_list_are_told_with_their_age(
+    sizes: Ask, cloud: Cloud, directory: Path
+) -> None:
+    """A list that lost its Spot rows has lost no size: all keep their prices, in one note, and none is left out."""
+    before = json.loads(sizes("--region", REGION, "--json", signed_in=False).out)
+    cloud.items = [one for one in cloud.items if not str(one["skuName"]).endswith(" Spot")]
+    age_cache(directory, 4)
+    ended = sizes("--region", REGION, "--json", signed_in=False)
+    assert json.loads(ended.out)["sizes"] == before["sizes"]
+    (note,) = json.loads(ended.out)["notes"]
+    assert note.endswith("in eastus2: the price list has no Spot price any more; what is shown is 4.0 hours old")
+    assert all(name in note for name in PRICED)
 
 
 @pytest.mark.parametrize(
