@@ -58,12 +58,13 @@ def read_config(context: typer.Context, file: Path | None) -> Path | None:
     known = {parameter.name for parameter in context.command.params if getattr(parameter, "envvar", None)} - {"_config"}
     tables = {name: value for name, value in document.items() if isinstance(value, dict)}
     shared = {name: value for name, value in document.items() if name not in tables}
+    own = tables.get(command, {})
+    found = {**{name: value for name, value in shared.items() if _key(name) in known}, **own}
+    # Before anything is refused, for it is told in the form that one of them asks for.
+    context.default_map = {_key(name): _value(path, name, value) for name, value in found.items()}
     _refuse_unknown(path, tables, frozenset(COMMANDS), "as a table in")
     _refuse_unknown(path, shared, SHARED, "at the top of")
-    own = tables.get(command, {})
     _refuse_unknown(path, own, known, f"under [{command}] in")
-    found = {**{name: value for name, value in shared.items() if _key(name) in known}, **own}
-    context.default_map = {_key(name): _value(path, name, value) for name, value in found.items()}
     return path
 
 

@@ -103,7 +103,8 @@ class Instances:
     def _start_due(self, mask: set[int | signal.Signals]) -> None:
         for place, one in enumerate(self._instances):
             if one.due_s is not None and time.monotonic() >= one.due_s:
-                one.pid, one.due_s, one.started_s = forked(partial(self._work, place, mask)), None, time.monotonic()
+                one.pid = forked(partial(self._work, place, mask), self.log._replace(worker=one.name))
+                one.due_s, one.started_s = None, time.monotonic()
 
     def _work(self, place: int, mask: set[int | signal.Signals]) -> int:
         """In the child."""
@@ -161,10 +162,10 @@ class Instances:
         self.log.tell(text, event="instance_died", level=Level.ERROR, fields=fields)
 
 
-def forked(work: Callable[[], int]) -> int:
+def forked(work: Callable[[], int], log: Log) -> int:
     """Do this in a child process, which dies with this one; its process id.
 
-    Whatever it raises is told as any command tells it, and becomes its exit code.
+    Whatever it raises is told as any command that keeps this log tells it, and becomes its exit code.
     """
     die_with_parent = dies_with_parent()
     sys.stdout.flush()
@@ -179,12 +180,12 @@ def forked(work: Callable[[], int]) -> int:
             die_with_parent()
         code = work()
     except BaseException as exc:  # noqa: BLE001 -- it must not get into what the parent was doing
-        code = report(exc)
+        code = report(exc, log)
     finally:
         sys.stdout.flush()
         os._exit(code)
 
 
-def tried(work: Callable[[], int]) -> int:
+def tried(work: Callable[[], int], log: Log) -> int:
     """The exit code of something that must not be done in this process."""
-    return os.waitstatus_to_exitcode(os.waitpid(forked(work), 0)[1])
+    return os.waitstatus_to_exitcode(os.waitpid(forked(work, log), 0)[1])

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
 
 from adapters.cli.commands import COMMANDS
 from adapters.cli.failures import report
+from adapters.cli.log import Log, LogFormat
 from adapters.cli.output import show_help
 from adapters.cli.streams import prepare_streams
 from adapters.host.imports import uncollected
@@ -28,8 +30,20 @@ def run(arguments: Sequence[str]) -> int:
         code = build(arguments)(list(arguments), prog_name="spotfsm", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as exc:  # noqa: BLE001 -- a traceback is for us, not for the user
-        return report(exc)
+        return report(exc, _log_of(arguments))
     return code if isinstance(code, int) else 0
+
+
+def _log_of(arguments: Sequence[str]) -> Log | None:
+    """The log of the command that was called, if it keeps one: as far as its settings can be read, for one is wrong."""
+    with suppress(Exception):
+        group = typer.main.get_command(build(arguments))
+        command = group.commands[arguments[0]]  # type: ignore[attr-defined] # it is a group
+        asked = command.make_context(arguments[0], [*arguments[1:]], resilient_parsing=True).params
+        if "log" in asked:
+            form = asked["log"] or LogFormat.AUTO
+            return Log(form=form.resolved(), worker=asked["instance"] or "")
+    return None
 
 
 def build(arguments: Sequence[str]) -> typer.Typer:

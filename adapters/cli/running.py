@@ -160,11 +160,7 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
     with watched as by:
         if by.url is not None:
             watch.tell(f"watched at {by.url}: /healthz, /readyz, /metrics", event="watched", fields={"url": by.url})
-        try:
-            return _run(place, settings, job_runner=job_runner, watch=watch, watched=by, heartbeat=heartbeat)
-        except Exception as exc:
-            watch.end_in(exc)
-            raise
+        return _run(place, settings, job_runner=job_runner, watch=watch, watched=by, heartbeat=heartbeat)
 
 
 def _run(
@@ -211,7 +207,7 @@ def _run(
         except BaseException as exc:
             hung = runner.run(_end_the_rest())
             if hung:
-                _leave(hung, report(exc), watch)
+                _leave(hung, report(exc, watch.log), watch)
             raise
         hung = runner.run(_end_the_rest())
     finally:

@@ -37,10 +37,10 @@ def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handlin
         for one in each:
             locks.enter_context(only_this(*one))
         # A handler's module may start threads, and a process with threads must not fork: it is tried out elsewhere.
-        code = tried(try_settings)
+        log = Log(form=place.log.resolved(), worker=settings.instance)
+        code = tried(try_settings, log)
         if code:
             return code
-        log = Log(form=place.log.resolved(), worker=settings.instance)
         parent = Instances([own.instance for _, own in each], work, log)
         code = parent.run()
     show_receipts(parent.receipts, place, as_json=as_json, several=True)

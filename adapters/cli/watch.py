@@ -50,8 +50,8 @@ class Watch:
     def __init__(
         self, *, interactive: bool, log: Log | None = None, now_s: Callable[[], float] = time.monotonic
     ) -> None:
-        self._log = log or Log(form=LogFormat.TEXT, worker="")
-        self._interactive = interactive and self._log.form is LogFormat.TEXT
+        self.log = log or Log(form=LogFormat.TEXT, worker="")
+        self._interactive = interactive and self.log.form is LogFormat.TEXT
         self._now_s = now_s
         self._live: Live | None = None
         self._tally: Callable[[], Tally] = Tally
@@ -103,11 +103,6 @@ class Watch:
     def tell(self, text: str, *, event: str, fields: Fields | None = None) -> None:
         """Tell of something that is no entry of the journal."""
         self._tell(text, event=event, fields=fields)
-
-    def end_in(self, error: Exception) -> None:
-        """Tell programs of the error that ends the worker; people are told by the command, in its one line."""
-        if self._log.form is LogFormat.JSON:
-            self._tell(f"the worker ends: {error}", event="failed", level=Level.ERROR)
 
     def fail(self, text: str, *, once: str) -> None:
         """Tell of something that went wrong beside the work, once in a while."""
@@ -207,7 +202,7 @@ class Watch:
                 del self._said[next(iter(self._said))]
             text += f" (and {left_out} more like it before)" if left_out else ""
         if self._live is None:
-            self._log.tell(text, event=event, level=level, fields=fields)
+            self.log.tell(text, event=event, level=level, fields=fields)
         else:
             self._live.console.print(one_line(text), markup=False, highlight=False)
 

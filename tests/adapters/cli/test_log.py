@@ -97,14 +97,46 @@ def test_systemds_journal_gets_json_by_itself(directory: Path, jobs: str) -> Non
             assert b"completed" in ended.stdout
 
 
-def test_an_error_is_an_event_too(spotfsm: Command, jobs: str) -> None:
-    """A worker that cannot go on tells programs so, and the command its one line."""
+WRONG: tuple[tuple[str, dict[str, str], str, tuple[str, ...], str | None], ...] = (
+    ("by flag, and what runs finds it", {}, "", ("--log", "json", "--boot-id-file", "/no"), "--boot-id-file"),
+    ("by flag, behind the mistake", {}, "", ("--concurrency", "many", "--log=json"), "--concurrency"),
+    ("by variable, and a flag that is none", {"SPOTFSM_LOG": "json"}, "", ("--concurency", "3"), None),
+    ("by variable, and one is wrong", {"SPOTFSM_LOG": "json", "SPOTFSM_STOP_GRACE": "x"}, "", (), "--stop-grace"),
+    ("by file, and a key that is none", {}, '[worker]\nlog = "json"\nconcurency = 3', (), "--config"),
+    ("by file, and a value is wrong", {}, '[worker]\nlog = "json"\nretry_pause = "x"', (), "--retry-pause"),
+    ("by flag, and settings fight", {}, "", ("--log", "json", "--queue-metrics", "1m"), "--queue-metrics"),
+    ("by flag, of several", {}, "", ("--log", "json", "--instances", "2", "--handler", "jobs:nobody"), "--handler"),
+)
+
+
+@pytest.mark.parametrize(("env", "file", "arguments", "setting"), [row[1:] for row in WRONG], ids=[r[0] for r in WRONG])
+def test_an_error_is_an_event_too(
+    spotfsm: Command, jobs: str, *, env: dict[str, str], file: str, arguments: tuple[str, ...], setting: str | None
+) -> None:
+    """Whatever is wrong with its settings, who collects the log reads one JSON line that names it, and nothing else."""
     spotfsm("enqueue", "a")
-    ended = spotfsm(
-        "worker", "--handler", f"{jobs}:handle", "--log", "json", "--boot-id-file", "/does/not/exist", "--until-empty"
-    )
-    assert ended.code == 2
-    *events, line = ended.err.splitlines()
-    failed = json.loads(events[-1])
-    assert (failed["event"], failed["level"]) == ("failed", "error")
-    assert line == f"error: {failed['text'].removeprefix('the worker ends: ')}"
+    Path("spotfsm.toml").write_text(file)
+    always = {"SPOTFSM_HANDLER": f"{jobs}:handle", "SPOTFSM_UNTIL_EMPTY": "true"}
+    ended = spotfsm("worker", *arguments, env={**always, **env})
+    plain = spotfsm("worker", *arguments, *([] if setting is None else ["--log", "text"]), env={**env, **always})
+    *events, failed = [json.loads(line) for line in ended.err.splitlines()]
+    assert "failed" not in {one["event"] for one in events}
+    assert (failed["event"], failed["level"], failed["worker"]) == ("failed", "error", "1")
+    assert datetime.fromisoformat(failed["at"]).tzinfo is not None
+    assert (failed["setting"], failed["exit_code"], ended.code, plain.code) == (setting, 2, 2, 2)
+    if setting is not None:
+        assert plain.err.splitlines()[-1] == f"error: {failed['text'].removeprefix('the worker ends: ')}"
+        assert failed["text"].startswith(f"the worker ends: {setting}: ")
+
+
+def test_systemds_journal_gets_errors_as_json_by_itself(directory: Path, jobs: str) -> None:
+    """A worker whose settings cannot be read tells the journal so as it tells everything."""
+    with (directory / "err").open("wb") as err:
+        found = os.fstat(err.fileno())
+        ended = subprocess.run(
+            [sys.executable, "-m", "adapters.cli", "worker", "--config", "nowhere.toml"],
+            cwd=directory, stdout=subprocess.PIPE, stderr=err, timeout=PATIENCE_S, check=False,
+            env={**os.environ, "JOURNAL_STREAM": f"{found.st_dev}:{found.st_ino}"},
+        )  # fmt: skip
+    failed = json.loads((directory / "err").read_text())
+    assert (failed["setting"], failed["exit_code"], ended.returncode, ended.stdout) == ("--config", 2, 2, b"")
