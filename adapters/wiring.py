@@ -23,6 +23,7 @@ from adapters.host.disks import KeptFile, WarningMetadata
 from adapters.host.journal import JsonLinesJournal, NoJournal, ReceiptJournal, WatchedJournal
 from adapters.host.loop_runner import LoopRunner, import_function, load_handler
 from adapters.host.pulse import Heartbeat
+from adapters.host.service_manager import ServiceManager
 from adapters.host.signals import SystemSignals
 from adapters.host.singleton import only_one, runtime_directory
 from adapters.imds.turns import EventsInTurns, MetadataInTurns, Turn, Turns
@@ -484,7 +485,12 @@ async def open_ports(
                 job_runner=job_runner,
                 clock=SystemClock(),
                 randomness=SystemRandomness(),
-                signals=SystemSignals(journal, grace_s=stop_grace_s, heartbeat=heartbeat),
+                signals=SystemSignals(
+                    journal,
+                    grace_s=stop_grace_s,
+                    heartbeat=heartbeat,
+                    service_manager=ServiceManager.taken_from(os.environ),
+                ),
                 journal=journal,
             )
         finally:

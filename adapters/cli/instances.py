@@ -24,6 +24,7 @@ from adapters.cli.output import duration_text
 from adapters.cli.running import Receipt
 from adapters.dev.child import dies_with_parent
 from adapters.host.child import described
+from adapters.host.service_manager import ServiceManager
 from fsm.backoff import Backoff
 from fsm.ports import JsonScalar
 
@@ -66,12 +67,16 @@ class Instances:
         names: of the instances.
         work: what each does.
         log: told of those that died.
+        service_manager: told how long a stop takes, for the instances' own word is not heard.
+        stop_s: how long it takes.
         receipts: what they told, in the order of their ends.
     """
 
     names: Sequence[str]
     work: Work
     log: Log
+    service_manager: ServiceManager
+    stop_s: float
     receipts: list[Receipt] = field(default_factory=list)
     _instances: list[_Instance] = field(init=False)
     _stopping: bool = False
@@ -90,6 +95,7 @@ class Instances:
                 self._start_due(before)
                 got = signal.sigtimedwait((*_STOPPING, signal.SIGCHLD), self._patience_s())
                 if got is not None and got.si_signo in _STOPPING:
+                    self.service_manager.stop_takes(self.stop_s)
                     self._stop(signal.Signals(got.si_signo))
                 self._bury()
                 self._hear()

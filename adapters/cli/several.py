@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
@@ -11,9 +12,11 @@ from adapters import wiring
 from adapters.cli.instances import Instances, tried
 from adapters.cli.log import Log
 from adapters.cli.running import Place, Receipt, only_this, run_worker, show_receipts
+from adapters.host.service_manager import ServiceManager
 from adapters.imds.turns import Turn
 from adapters.telemetry.backends import check_backend
 from fsm.runner import WorkerSettings
+from fsm.runner.settings import SETTLING_S
 
 
 def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handling, *, count: int, as_json: bool) -> int:
@@ -41,7 +44,13 @@ def run_several(place: Place, settings: WorkerSettings, handling: wiring.Handlin
         code = tried(try_settings, log)
         if code:
             return code
-        parent = Instances([own.instance for _, own in each], work, log)
+        parent = Instances(
+            [own.instance for _, own in each],
+            work,
+            log,
+            service_manager=ServiceManager.taken_from(os.environ),
+            stop_s=settings.stop_grace_s + SETTLING_S,
+        )
         code = parent.run()
     show_receipts(parent.receipts, place, as_json=as_json, several=True)
     return code

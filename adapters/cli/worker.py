@@ -127,7 +127,8 @@ def _worker(
         float,
         options.setting(
             "--stop-grace",
-            "How long a stop by SIGTERM or SIGINT may drain; keep it under the unit's TimeoutStopSec.",
+            "How long a stop by SIGTERM or SIGINT may drain; a unit with NotifyAccess=main is asked for the time, any "
+            "other needs a longer TimeoutStopSec.",
             metavar="TIME",
             parser=options.duration(0.0, _DAY_S),
             show_default="25s",

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
-SETTLING_S = 5.0
-"""Between the end of the drain and systemd's SIGKILL: for handlers to let go, and for the process to end."""
+from fsm.runner.settings import SETTLING_S
+
 IMDS_S = 0.25
 """For each of several workers: together they stay at 4 of the 5 requests a second that IMDS allows to a VM."""
 

@@ -20,6 +20,9 @@ from fsm.ports import (
 RECEIVE_MAX = 32
 """The most messages one receive may ask for. [`fsm.sources.GET_MESSAGES`]"""
 
+SETTLING_S = 5.0
+"""Behind the grace of a stop: for handlers to let go, and for the process to end, before somebody kills it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
@@ -47,7 +50,7 @@ class WorkerSettings:
         visibility_timeout_s: the lease; renewed at half of it.
         idle_poll_s_max: the longest pause between receives of an empty queue.
         imds_poll_s: how often Scheduled Events are asked for; IMDS allows 5 requests a second to a VM.
-        stop_grace_s: how long a stop by SIGTERM may drain, under the unit's TimeoutStopSec.
+        stop_grace_s: how long a stop by SIGTERM may drain; whoever would kill the process waits `SETTLING_S` longer.
         call_timeout_s: the longest any one call may take.
         job_timeout_s: how long a handler may run before it counts as hung; None for as long as it likes.
         retry_pause_s: the pause after a job's first failure; doubles with each.

@@ -56,6 +56,14 @@ def handle(job):
     time.sleep(60)
     return len(held)
 """
+PATIENT = """
+import asyncio, os, pathlib
+
+async def handle(job):
+    with pathlib.Path(os.environ["STATE_DIRECTORY"], "said").open("a") as lines:
+        print("patient", os.environ.get("SPOTFSM_INSTANCE", "1"), job.id, 0, file=lines)
+    await asyncio.sleep(int(job.text))
+"""
 COMMAND = """#!/bin/sh
 printf '%s\\0' "$@" > "$STATE_DIRECTORY/words"
 """
@@ -73,6 +81,10 @@ class Packer:
         """The archive of a version that does jobs by the handler."""
         files = {"spotfsm.toml": SETTINGS, "jobs.py": JOBS.format(version=version)}
         return self._package(files, version, *options)
+
+    def patient(self, version: str) -> Path:
+        """The archive of a version whose jobs take so many seconds, and save nothing on the way."""
+        return self._package({"spotfsm.toml": SETTINGS, "jobs.py": PATIENT}, version)
 
     def plain(self, version: str) -> Path:
         """The archive of a version that does jobs in processes of their own, which may hold 128 MiB."""

@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from adapters.packaging.rendering import SETTLING_S
 from fsm.runner import WorkerSettings
+from fsm.runner.settings import SETTLING_S
 from tests.adapters.host.deploy.conftest import STATE, Packer, Vm
 from tests.container import Machine
 
@@ -89,6 +89,24 @@ def test_stopping_hands_jobs_back_in_time_and_starting_resumes_them(vm: Vm) -> N
     machine.wait_until(lambda: len(vm.said()) == 2, why="the job does not go on")
     assert int(vm.said()[1][3]) > 0
     machine.spotfsm("replay", f"{STATE}/worker.jsonl")
+
+
+@pytest.mark.parametrize("instances", [1, 2])
+def test_a_longer_grace_of_the_operator_s_is_waited_for(vm: Vm, packed: Packer, instances: int) -> None:
+    """A drain is given what `worker.env` says, whatever the unit's own timeout is; nothing is killed."""
+    machine = vm.machine
+    machine.run("mkdir", "-p", "/etc/spotfsm", f"/etc/systemd/system/{UNIT}.d")
+    env = f"SPOTFSM_STOP_GRACE=30s\nSPOTFSM_INSTANCES={instances}\n"
+    (machine.root / "etc/spotfsm/worker.env").write_text(env)
+    (machine.root / f"etc/systemd/system/{UNIT}.d/short.conf").write_text("[Service]\nTimeoutStopSec=2\n")
+    vm.act("update", vm.deliver(packed.patient("5.0.0"), "5.0.0"))
+    vm.enqueue(8)
+    machine.wait_until(lambda: len(vm.said()) == 1, why="no job has begun")
+    began_s = time.monotonic()
+    machine.run("systemctl", "stop", UNIT)
+    assert time.monotonic() - began_s > 4, "the job was over too soon to show anything"
+    assert (machine.show(UNIT, "Result"), machine.show(UNIT, "ExecMainStatus")) == ("success", "0")
+    assert vm.completed() == 1
 
 
 def test_a_killed_worker_is_started_anew_and_its_job_goes_on(vm: Vm) -> None:

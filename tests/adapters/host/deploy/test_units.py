@@ -13,8 +13,9 @@ import pytest
 
 from adapters.cli.package import STATE_DIRECTORY
 from adapters.cli.running import LETTING_GO_S
-from adapters.packaging.rendering import SETTLING_S, render_unit
+from adapters.packaging.rendering import render_unit
 from fsm.runner import WorkerSettings
+from fsm.runner.settings import SETTLING_S
 from tests.second_tier import require_root
 
 DEPLOY = files("adapters.host") / "deploy"
@@ -39,6 +40,7 @@ def test_systemd_waits_for_the_drain_and_for_what_comes_after_it() -> None:
     assert timeout_s == DEFAULTS.stop_grace_s + SETTLING_S
     assert LETTING_GO_S * 2 < SETTLING_S
     assert timeout_s <= 30
+    assert setting("NotifyAccess") == "main"  # or a longer grace of the operator's would not be heard
 
 
 def test_the_units_are_one_but_for_the_name() -> None:
