@@ -6,12 +6,14 @@ the bounds in the field's metadata. Durations (`..._s`) may be written "90s", "5
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from enum import StrEnum
 from functools import cache
 from importlib import resources
@@ -59,8 +61,9 @@ def load_scenario(name: str, *, seed: int = 0) -> LoadedScenario:
     elif name in shipped_names():
         text, where = (resources.files(SHIPPED) / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml"
     else:
-        known = ", ".join((*shipped_names(), SWARM))
-        raise ConfigurationError("scenario", f"there is no file and no scenario {name!r}", f"There are: {known}.")
+        raise ConfigurationError(
+            "scenario", f"there is no file and no scenario {name!r}", _there_are(name, (*shipped_names(), SWARM))
+        )
     scenario = parse_scenario(text, where=where)
     named = scenario if scenario.name else replace(scenario, name=path.stem)
     return LoadedScenario(scenario=named, directory=path.parent if path.is_file() else None)
@@ -108,20 +111,45 @@ def variants(scenario: Scenario) -> Iterator[tuple[Mapping[str, str], Scenario]]
         varied = plain
         for key, value in zip(keys, values, strict=True):
             varied = with_option(varied, key, value)
-        yield dict(zip(keys, map(str, values), strict=True)), varied
+        yield dict(zip(keys, map(written, values), strict=True)), varied
 
 
-def with_option(scenario: Scenario, key: str, value: object) -> Scenario:
-    """The scenario with one key changed; `vms.X` changes every group of VMs.
+def with_option(scenario: Scenario, key: str, value: object, *, where: str = "sweep") -> Scenario:
+    """The scenario with one key changed, over which nothing is swept any more; `vms.X` changes every group of VMs.
+
+    Args:
+        scenario: to be changed.
+        key: such as `workload.jobs`.
+        value: as TOML has it.
+        where: whence this is wanted, for messages.
 
     Raises:
         ConfigurationError: there is no such key, or the value does not fit it.
     """
-    reader = _Reader("sweep")
-    changed = reader.changed(scenario, key.split("."), value, key)
+    reader = _Reader(where)
+    fixed = replace(scenario, sweep=tuple(sweep for sweep in scenario.sweep if sweep.key != key))
+    changed = reader.changed(fixed, key.split("."), value, key)
     assert isinstance(changed, Scenario)
     reader.check(changed)
     return changed
+
+
+def read_value(text: str) -> object:
+    """A value as TOML has it; what is none is text, which needs no quotes where it can be nothing else."""
+    text = text.strip()
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if document.keys() == {"value"} else text
+
+
+def written(value: str | float) -> str:
+    """The text of which `read_value` makes this value."""
+    if isinstance(value, str):
+        quoted = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        return value if read_value(value) == value else quoted
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 class _Reader:
@@ -141,7 +169,7 @@ class _Reader:
         for name, value in given.items():
             inner = f"{key}.{name}" if key else name
             if name not in known:
-                raise self._wrong(inner, "there is no such key", f"There are: {', '.join(known)}.")
+                raise self._wrong(inner, "there is no such key", _there_are(name, known))
             values[name] = self._value(hints[name], value, inner, known[name])
         for name, field in known.items():
             if name not in values and field.default is MISSING:
@@ -157,7 +185,7 @@ class _Reader:
         name, *rest = path
         known = {field.name: field for field in fields(plan)}
         if name not in known:
-            raise self._wrong(key, f"there is no key {name!r}", f"There are: {', '.join(known)}.")
+            raise self._wrong(key, f"there is no key {name!r}", _there_are(name, known))
         old = getattr(plan, name)
         if not rest:
             return replace(plan, **{name: self._value(_hints(type(plan))[name], value, key, known[name])})
@@ -227,7 +255,7 @@ class _Reader:
             raise self._wrong(key, f"a table is expected, not {value!r}", f"Write [{key}].")
         kind = value.get("kind", "constant")
         if not isinstance(kind, str) or kind not in MARKET_KINDS:
-            raise self._wrong(f"{key}.kind", f"{kind!r} is no kind of market", f"There are: {', '.join(MARKET_KINDS)}.")
+            raise self._wrong(f"{key}.kind", f"{kind!r} is no kind of market", _there_are(str(kind), MARKET_KINDS))
         return self.table(MARKET_KINDS[kind], {name: given for name, given in value.items() if name != "kind"}, key)
 
     def _many(self, hint: object, value: object, key: str, field: Field[object]) -> tuple[object, ...]:
@@ -277,3 +305,10 @@ class _Reader:
 @cache
 def _hints(plan: type) -> Mapping[str, object]:
     return get_type_hints(plan)
+
+
+def _there_are(name: str, known: Iterable[str]) -> str:
+    """The remedy for a name that is none: the one that was meant, probably, and all of them."""
+    names = tuple(known)
+    near = get_close_matches(name, names, n=1)
+    return f"{f'Did you mean {near[0]!r}? ' if near else ''}There are: {', '.join(names)}."

@@ -5,37 +5,30 @@ Nothing of the simulator is imported until the command runs: workers never pay f
 
 from __future__ import annotations
 
-import shlex
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adapters.cli import options
-from adapters.cli.exits import EXIT_FAILED
+from adapters.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
 from adapters.cli.output import counted, duration_text, say, show_json
+from adapters.cli.simulate_runs import Campaign, Wanted, run_all
 from adapters.cli.simulate_table import Outcome, table
 from fsm.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from simulator.loading import LoadedScenario
-    from simulator.many import Planned
     from simulator.result import SimulationResult
 
 _EXAMPLE = "Example: spotfsm simulate eviction-storm --seed 7 --html storm.html"
-QUIET_S = 2.0
-"""A run that takes longer says how far it is."""
 SHRINKING_S = 60.0
 """About how long a run that breaks a promise is shrunk; never more than the simulator's own number of runs."""
 _RUNS_MAX = 1_000_000
 _PROCESSES_MAX = 256
 _LASTING_S_MAX = 30 * 86_400.0
-_PATIENCE = 0.05
-"""The share of the time so far that passes between two words about it: an hour's command speaks every three minutes."""
 
 
 def register(app: typer.Typer) -> None:
@@ -78,6 +71,14 @@ def _simulate(
             "--processes", metavar="N", parser=options.whole(1, _PROCESSES_MAX), help="How many runs at a time."
         ),
     ] = 1,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a key of the scenario, such as vms.count=3, whatever it says or sweeps; may be given again.",
+        ),
+    ] = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -90,8 +91,9 @@ def _simulate(
     """Run a scenario offline: market, VMs, evictions, faults, work, and the worker that production runs.
 
     Exit 1 if a promise is broken or an expectation of the scenario is missed. The scenario swarm draws a short world of
-    faults from each seed. Keys of --json: ok, scenario, runs (seed, variant, ok, summary, costs, faults, promises,
-    violations, missed, replay).
+    faults from each seed. After Ctrl-C there is what was finished until then, and exit code 130.
+    Keys of --json: ok, interrupted, scenario, runs (seed, variant, ok, summary, costs, faults, promises, violations,
+    missed, replay).
     """
     if list_them:
         return _list(as_json=as_json)
@@ -100,26 +102,42 @@ def _simulate(
     if html is not None:
         _check_page(html)
     wanted = runs or (1 if lasting is None else _RUNS_MAX)
-    outcomes, first, failure = _run_all(scenario, range(seed, seed + wanted), processes, lasting)
+    campaign = run_all(
+        Wanted(
+            name=scenario,
+            settings=_settings(settings or ()),
+            seeds=range(seed, seed + wanted),
+            processes=processes,
+            lasting_s=lasting,
+        )
+    )
     if as_json:
         show_json(
             {
-                "ok": all(outcome.ok for outcome in outcomes),
+                "ok": campaign.ok,
+                "interrupted": campaign.interrupted,
                 "scenario": scenario,
-                "runs": [_as_json(outcome) for outcome in outcomes],
+                "runs": [_as_json(outcome) for outcome in campaign.outcomes],
             }
         )
     else:
-        _show(outcomes)
-    if failure is not None:
-        _explain(failure, scenario, as_json=as_json)
-    shown = first if failure is None else failure.result
-    if html is not None:
-        from adapters.report import write_page
+        _show(campaign)
+    _explain(campaign, tell=say if as_json else print)
+    if html is not None and campaign.shown is not None:
+        _write_page(campaign, html)
+    if campaign.interrupted:
+        return EXIT_INTERRUPTED
+    return 0 if campaign.ok else EXIT_FAILED
 
-        write_page(shown, html, replay=_replay(scenario, shown.seed))
-        say(f"wrote {html} about seed {shown.seed}")
-    return 0 if all(outcome.ok for outcome in outcomes) else EXIT_FAILED
+
+def _settings(given: Iterable[str]) -> Mapping[str, str]:
+    settings = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key.strip() and equals):
+            raise ConfigurationError("--set", f"{text!r} is not KEY=VALUE", "Write, for example, vms.count=3.")
+        settings[key.strip()] = value.strip()
+    return settings
 
 
 def _list(*, as_json: bool) -> int:
@@ -141,139 +159,30 @@ def _check_page(html: Path) -> None:
     from adapters.report import require_plotly
 
     require_plotly()
-    if not html.resolve().parent.is_dir():
-        raise ConfigurationError("--html", f"{html.resolve().parent} is not there", "Create the directory.")
+    directory = html.resolve().parent
+    if not directory.is_dir():
+        raise ConfigurationError("--html", f"{directory} is not there", "Create the directory.")
+    if html.is_dir():
+        raise ConfigurationError("--html", f"{html} is a directory", "Name a file, which need not be there yet.")
+    if not os.access(html if html.exists() else directory, os.W_OK):
+        raise ConfigurationError("--html", f"{html} cannot be written", "Name a file where you may write.")
 
 
-# -- running ----------------------------------------------------------------------------------------------------------
+def _write_page(campaign: Campaign, html: Path) -> None:
+    from adapters.report import write_page
 
-
-def _planned(name: str, seeds: range) -> Iterator[tuple[Mapping[str, str], Planned]]:
-    """Every run: a swarm is drawn anew for each seed, a sweep has each of its variants run with each seed."""
-    from simulator.loading import load_scenario, variants
-    from simulator.many import Planned
-    from simulator.swarm import SWARM
-
-    loaded: LoadedScenario | None = None
-    for seed in seeds:
-        if loaded is None or name == SWARM:
-            loaded = load_scenario(name, seed=seed)
-        for variant, scenario in variants(loaded.scenario):
-            yield variant, Planned(scenario=scenario, seed=seed, directory=loaded.directory)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failed:
-    """A run that failed, and about how long it takes in real time."""
-
-    result: SimulationResult
-    took_s: float
-    directory: Path | None
-
-
-def _run_all(
-    name: str, seeds: range, processes: int, lasting_s: float | None
-) -> tuple[list[Outcome], SimulationResult, Failed | None]:
-    """What came of each run, the first run, and the first that failed."""
-    outcomes: list[Outcome] = []
-    first: SimulationResult | None = None
-    failure: Failed | None = None
-    progress, began_s = Progress(len(seeds) if lasting_s is None else None), time.monotonic()
-    given: deque[tuple[Mapping[str, str], Path | None]] = deque()
-
-    def plans() -> Iterator[Planned]:
-        for variant, plan in _planned(name, seeds):
-            if lasting_s is not None and time.monotonic() - began_s > lasting_s:
-                return
-            given.append((variant, plan.directory))
-            yield plan
-
-    for result in _results(plans(), processes, progress):
-        variant, directory = given.popleft()
-        outcomes.append(_outcome(result, variant, _replay(name, result.seed)))
-        progress.run_done(result.summary.running_s)
-        first = first or result
-        if not result.ok:
-            if len(seeds) > 1:
-                say(f"seed {result.seed}: {next(iter((*map(str, result.violations), *result.missed)))}")
-            took_s = (time.monotonic() - began_s) / len(outcomes) * processes
-            failure = failure or Failed(result=result, took_s=took_s, directory=directory)
-    if first is None:
-        raise ConfigurationError("sweep", "one of its keys has no value", "Give each at least one in `values`.")
-    return outcomes, first, failure
-
-
-def _results(plans: Iterator[Planned], processes: int, progress: Progress) -> Iterator[SimulationResult]:
-    """The runs one after the other, or several at a time."""
-    from simulator.many import run_all
-
-    if processes > 1:
-        return run_all(plans, processes=processes)
-    return (plan.run(progress.of_run(plan.seed)) for plan in plans)
-
-
-def _outcome(result: SimulationResult, variant: Mapping[str, str], replay: str) -> Outcome:
-    return Outcome(
-        seed=result.seed,
-        variant=variant,
-        summary=result.summary,
-        costs=result.costs,
-        faults=result.faults,
-        promises=result.promises,
-        violations=tuple(str(violation) for violation in result.violations),
-        missed=result.missed,
-        replay=replay,
-    )
-
-
-class Progress:
-    """Says on stderr how far a command is, now and then, once it has taken longer than `QUIET_S`."""
-
-    def __init__(self, runs: int | None) -> None:
-        self._runs_done = 0
-        self._vm_s = 0.0
-        self._runs = runs
-        self._began_s = time.monotonic()
-        self._next_s = self._began_s + QUIET_S
-
-    def run_done(self, vm_s: float) -> None:
-        """A run has ended, in which VMs ran for so long."""
-        self._runs_done += 1
-        self._vm_s += vm_s
-        if self._runs_done != self._runs and self._is_time():
-            of_all = "" if self._runs is None else f" of {self._runs}"
-            say(f"{self._runs_done}{of_all} runs done, {self._vm_s / 3600.0:,.1f} VM-hours")
-
-    def of_run(self, seed: int) -> Callable[[float, int, int], None]:
-        """What the simulator is to call."""
-
-        def tell(simulated_s: float, settled: int, put: int) -> None:
-            if self._is_time():
-                number = f"run {self._runs_done + 1}"
-                before = (
-                    f"{number}, " if self._runs is None else f"{number} of {self._runs}, " if self._runs > 1 else ""
-                )
-                say(f"{before}seed {seed}: {duration_text(simulated_s)} simulated, {settled} of {put} jobs settled")
-
-        return tell
-
-    def _is_time(self) -> bool:
-        now_s = time.monotonic()
-        if now_s < self._next_s:
-            return False
-        self._next_s = now_s + max(QUIET_S, _PATIENCE * (now_s - self._began_s))
-        return True
-
-
-def _replay(name: str, seed: int) -> str:
-    return f"spotfsm simulate {shlex.quote(name)} --seed {seed}"
+    assert campaign.shown is not None
+    plan, result = campaign.shown
+    write_page(result, html, replay=campaign.wanted.replay(plan.seed, plan.variant))
+    say(f"wrote {html} about {_named(plan.seed, plan.variant)}")
 
 
 # -- telling ----------------------------------------------------------------------------------------------------------
 
 
-def _show(outcomes: list[Outcome]) -> None:
+def _show(campaign: Campaign) -> None:
     """One table for each variant of the scenario."""
+    outcomes = campaign.outcomes
     groups: dict[tuple[tuple[str, str], ...], list[Outcome]] = {}
     for outcome in outcomes:
         groups.setdefault(tuple(outcome.variant.items()), []).append(outcome)
@@ -285,23 +194,31 @@ def _show(outcomes: list[Outcome]) -> None:
         print()
     failed = [outcome for outcome in outcomes if not outcome.ok]
     verdict = f"{len(failed)} failed" if failed else "every promise kept, every expectation met"
+    if campaign.interrupted:
+        verdict = f"interrupted; {verdict} until then" if outcomes else "interrupted"
     vm_h = sum(outcome.summary.running_s for outcome in outcomes) / 3600.0
     print(f"{counted(len(outcomes), 'run')}, {vm_h:,.1f} VM-hours: {verdict}", flush=True)
 
 
-def _explain(failed: Failed, name: str, *, as_json: bool) -> None:
+def _named(seed: int, variant: Mapping[str, str]) -> str:
+    return ", ".join((f"seed {seed}", *(f"{key} = {value}" for key, value in variant.items())))
+
+
+def _explain(campaign: Campaign, tell: Callable[[str], None]) -> None:
     """The first run that failed: its seed, what was drawn, a shorter one that fails too, and how to run it again."""
     from simulator.swarm import drawn_options, vm_count
 
-    result, tell = failed.result, say if as_json else print
+    if campaign.failed is None:
+        return
+    plan, result = campaign.failed
     tell("")
-    tell(f"seed {result.seed} of {name}:")
+    tell(f"{_named(plan.seed, plan.variant)} of {campaign.wanted.name}:")
     for text in (*map(str, result.violations), *result.missed):
         tell(f"  {text}")
     tell("drawn:")
     for line in drawn_options(result.scenario).splitlines():
         tell(f"  {line}")
-    shrunk = _shrunk(failed) if result.violations else result
+    shrunk = _shrunk(campaign) if result.violations and not campaign.interrupted else result
     if shrunk.scenario != result.scenario:
         scenario = shrunk.scenario
         size = f"{counted(scenario.workload.jobs, 'job')}, {counted(vm_count(scenario), 'VM')}"
@@ -310,20 +227,26 @@ def _explain(failed: Failed, name: str, *, as_json: bool) -> None:
             tell(f"  {line}")
         for violation in shrunk.violations:
             tell(f"  {violation}")
-    tell(f"replay: {_replay(name, result.seed)}")
+    tell(f"replay: {campaign.wanted.replay(plan.seed, plan.variant)}")
 
 
-def _shrunk(failed: Failed) -> SimulationResult:
+def _shrunk(campaign: Campaign) -> SimulationResult:
     """A smaller run that breaks a promise too, or the same if none is found in about `SHRINKING_S`."""
     from simulator.simulation import simulate
     from simulator.swarm import SHRINK_RUNS_MAX, shrink
 
-    result = failed.result
-    runs_max = min(SHRINK_RUNS_MAX, int(SHRINKING_S / max(failed.took_s, 0.001)))
+    assert campaign.failed is not None
+    plan, result = campaign.failed
+    runs_max = min(SHRINK_RUNS_MAX, int(SHRINKING_S / max(campaign.run_s, 0.001)))
     say(f"looking for a shorter run that fails, in up to {counted(runs_max, 'run')}")
-    return shrink(
-        result, lambda scenario: simulate(scenario, result.seed, directory=failed.directory), runs_max=runs_max
-    ).shrunk
+    try:
+        return shrink(
+            result, lambda scenario: simulate(scenario, plan.seed, directory=plan.directory), runs_max=runs_max
+        ).shrunk
+    except KeyboardInterrupt:
+        campaign.interrupted = True
+        say("interrupted: no shorter run was looked for any more")
+        return result
 
 
 def _as_json(outcome: Outcome) -> dict[str, object]:

@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 
 from simulator.faults import FAULTS
-from simulator.many import Planned, run_all
+from simulator.many import Planned, RunsAtOnce
 from simulator.simulation import simulate
 from simulator.swarm import drawn_scenario, replay_command, shrink
 from tests.simulator.sabotages import SABOTAGES
@@ -36,11 +36,12 @@ def test_swarm(seeds: range) -> None:
     """
     happened: Counter[str] = Counter()
     plans = (Planned(scenario=drawn_scenario(seed), seed=seed) for seed in seeds)
-    for result in run_all(plans, processes=PROCESSES):
-        happened.update(result.faults)
-        if result.violations:
-            failure = shrink(result, partial(simulate, seed=result.seed))
-            pytest.fail(str(failure))
+    with RunsAtOnce(plans, processes=PROCESSES) as runs:
+        for _, result in runs:
+            happened.update(result.faults)
+            if result.violations:
+                failure = shrink(result, partial(simulate, seed=result.seed))
+                pytest.fail(str(failure))
     if len(seeds) == SEEDS_A_TEST:
         assert [fault for fault in FAULTS if not happened[fault]] == []
 

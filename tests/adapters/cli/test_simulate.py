@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters.cli import simulate
-from simulator.loading import shipped_names
-from tests.adapters.cli.conftest import Command
+from adapters.cli import simulate_runs
+from simulator.loading import read_value, shipped_names, written
+from tests.adapters.cli.conftest import PATIENCE_S, Command, Ended
+from tests.process_groups import members
 from tests.simulator.sabotages import SABOTAGES
 
 SMALL = """
@@ -172,8 +180,10 @@ def test_a_long_run_says_how_far_it_is(inside: Command, small: Path, monkeypatch
     """Progress goes to stderr once a run has taken a while, and a quick one is silent."""
     assert inside("simulate", small).err == ""
     small.write_text(SMALL.replace("2m", "15m"))
-    monkeypatch.setattr(simulate, "QUIET_S", 0.0)
+    monkeypatch.setattr(simulate_runs, "QUIET_S", 0.0)
     assert "seed 0: 10m simulated, 0 of 2 jobs settled" in inside("simulate", small).err
+    small.write_text(small.read_text() + '[[sweep]]\nkey = "workload.checkpoint_every_s"\nvalues = [20, 60, 90]\n')
+    assert "3 of 6 runs done" in inside("simulate", small, "--runs", 2).err
 
 
 def test_the_page_is_written(inside: Command, small: Path, directory: Path) -> None:
@@ -192,3 +202,134 @@ def test_other_commands_do_not_import_the_simulator() -> None:
         "bad = {'looptime', 'plotly', 'simulator'} & set(sys.modules); assert not bad, bad"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+# -- Ctrl-C -----------------------------------------------------------------------------------------------------------
+
+
+class Interrupted:
+    """A command in a process group of its own, as a shell starts it."""
+
+    def __init__(self, directory: Path, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "adapters.cli", "simulate", *map(str, arguments)],
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            process_group=0,
+        )
+
+    def interrupt(self, *, group: bool) -> tuple[Ended, float]:
+        """Press Ctrl-C, or interrupt the parent alone; what it left, and how long it took to end, in seconds."""
+        began_s = time.monotonic()
+        (os.killpg if group else os.kill)(self.process.pid, signal.SIGINT)
+        out, err = self.process.communicate(timeout=PATIENCE_S)
+        took_s = time.monotonic() - began_s
+        while members(self.process.pid) and time.monotonic() - began_s < PATIENCE_S:
+            time.sleep(0.01)  # the resource tracker of multiprocessing goes when it sees that its parent has gone
+        assert members(self.process.pid) == []
+        return Ended(code=self.process.returncode, out=out, err=err), took_s
+
+    def close(self) -> None:
+        """Leave nothing, whatever the test came to."""
+        for left in members(self.process.pid):
+            os.kill(left, signal.SIGKILL)
+        self.process.communicate()
+
+
+@pytest.fixture
+def interrupted(directory: Path) -> Iterator[Callable[..., Interrupted]]:
+    """Starts simulations that are to be interrupted."""
+    started: list[Interrupted] = []
+
+    def start(*arguments: object) -> Interrupted:
+        started.append(Interrupted(directory, *arguments))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.close()
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("group", [True, False], ids=["as-a-terminal-does", "the-parent-alone"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_after_ctrl_c_there_is_what_was_finished(
+    interrupted: Callable[..., Interrupted], processes: int, *, group: bool
+) -> None:
+    """Exit 130 with a table about the runs that were done, none of which is lost; no process and no complaint."""
+    command = interrupted("swarm", "--runs", 100_000, "--processes", processes)
+    assert command.process.stderr is not None
+    told = next(line for line in command.process.stderr if "runs done" in line)
+    ended, took_s = command.interrupt(group=group)
+    assert ended.code == 130
+    lines = ended.out.splitlines()
+    assert lines[0].split() == ["mean", "least", "most", "pay-as-you-go"]
+    count, _, rest = lines[-1].partition(" runs, ")
+    assert int(count) >= int(told.split()[0])
+    assert rest.endswith(" VM-hours: interrupted; every promise kept, every expectation met until then")
+    assert all("runs done" in line or " simulated, " in line for line in ended.err.splitlines()), ended.err
+    assert took_s < 10.0  # a second or two on an idle machine
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ctrl_c_amid_runs_without_end(interrupted: Callable[..., Interrupted], processes: int) -> None:
+    """Nobody waits for what is under way: the end comes at once, and JSON says that it was not the end of the work."""
+    options = ("--set", "workload.jobs=200000", "--runs", 5, "--processes", processes, "--json")
+    command = interrupted("scale-out", *options)
+    assert command.process.stderr is not None
+    told = command.process.stderr.readline()
+    assert told.startswith("0 of 5 runs done, " if processes == 2 else "run 1 of 5, seed 0: "), told
+    ended, _ = command.interrupt(group=True)
+    assert ended.code == 130
+    assert json.loads(ended.out) == {"ok": False, "interrupted": True, "scenario": "scale-out", "runs": []}
+    assert "Traceback" not in ended.err
+
+
+def test_a_variant_is_replayed_alone(inside: Command, small: Path) -> None:
+    """The command printed for a run of a sweep makes that run again, and no other; values need not be numbers."""
+    sweep = '[[sweep]]\nkey = "{}"\nvalues = {}\n'
+    small.write_text(
+        SMALL
+        + "[expect]\nevictions_max = 0\n"
+        + sweep.format("workload.checkpoint_every_s", "[20, 60]")
+        + sweep.format("vms.policy", '["Delete", "Deallocate"]')
+        + sweep.format("worker.store", "[true, false]")
+    )
+    told = json.loads(inside("simulate", small, "--json").out)
+    assert len(told["runs"]) == 8
+    for run in told["runs"]:
+        command, *arguments = shlex.split(run["replay"])
+        assert command == "spotfsm"
+        (again,) = json.loads(inside(*arguments, "--json").out)["runs"]
+        assert {**again, "variant": run["variant"]} == run
+    shown = inside("simulate", small).out
+    assert f"{small}:" in shown
+    assert shown.splitlines()[-1] == f"replay: {told['runs'][0]['replay']}"
+    assert "--set workload.checkpoint_every_s=20 --set vms.policy=Delete --set worker.store=true" in shown
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("workload.jobs", "--set: 'workload.jobs' is not KEY=VALUE"),
+        ("workload.jobs=many", "--set: workload.jobs: 'many' is not of type int"),
+        ("workload.jbos=3", "--set: workload.jbos: there is no key 'jbos'. Did you mean 'jobs'?"),
+        ("vms.count=-1", "--set: vms.count: -1 is below 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_line(inside: Command, small: Path, setting: str, complaint: str) -> None:
+    """Exit 2; the line names the key, and the one that was meant."""
+    ended = inside("simulate", small, "--set", setting)
+    assert ended.code == 2
+    assert ended.error_line.startswith(complaint)
+
+
+@given(st.text() | st.floats(allow_nan=False) | st.integers() | st.booleans())
+def test_a_value_on_the_command_line_is_that_of_the_file(value: str | float) -> None:
+    """Whatever a sweep has, its text is read as the same value, of the same type."""
+    again = read_value(written(value))
+    assert (again, type(again)) == (value, type(value))
