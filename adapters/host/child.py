@@ -99,12 +99,17 @@ class Child:
             self.send(signal.SIGKILL)
 
     async def wait(self) -> int:
-        """Wait for the end of the process and, a moment, of its group; the exit status, or minus the signal."""
+        """Wait for the end of the process and, a moment, of its group; the exit status, or minus the signal.
+
+        Of one that was blamed nobody goes on, whoever left the group included.
+        """
         status = await asyncio.shield(self.ended)
         for _ in range(round(_GROUP_ENDS_S / _GROUP_LOOK_S)):
             if is_gone(self.pid):
                 break
             await asyncio.sleep(_GROUP_LOOK_S)
+        if self.blamed is not None:
+            await self._sweep()
         return status
 
     async def end(self, *, grace_s: float) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from adapters.host.child import Child
-from adapters.host.memory import groups_over
+from adapters.host.memory import MemoryLook
 from adapters.host.watchdog import kill_marked
 
 MARK = "SPOTFSM_WORKER_MARK"
@@ -39,7 +39,7 @@ class Children:
         self._directory: Path | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._memory_watch: asyncio.Task[None] | None = None
-        self._running: set[Child] = set()
+        self._running: dict[Child, str] = {}
         self._to_sweep: set[str] = set()
         self._sweeping = asyncio.Lock()
 
@@ -78,8 +78,8 @@ class Children:
             stderr=stderr,
             pass_fds=pass_fds,
         )
-        self._running.add(child)
-        child.ended.add_done_callback(lambda _: self._running.discard(child))
+        self._running[child] = marks[CHILD_MARK]
+        child.ended.add_done_callback(lambda _: self._running.pop(child, None))
         return child
 
     async def close(self) -> None:
@@ -126,10 +126,12 @@ class Children:
             self._memory_watch = asyncio.create_task(self._watch_memory(self._memory_bytes_max))
 
     async def _watch_memory(self, bytes_max: int) -> None:
+        look = MemoryLook(CHILD_MARK)
         while True:
             await asyncio.sleep(MEMORY_LOOK_S)
             running = {child.pid: child for child in self._running}
-            for group, occupied_bytes in (await asyncio.to_thread(groups_over, tuple(running), bytes_max)).items():
+            marks = {child.pid: mark for child, mark in self._running.items()}
+            for group, occupied_bytes in (await asyncio.to_thread(look.groups_over, marks, bytes_max)).items():
                 running[group].blame(f"it occupied {_mebibytes(occupied_bytes)} of memory, over --job-memory")
 
 

@@ -54,7 +54,7 @@ class ProcessRunner(JobRunner):
         self._idle: list[_Process] = []
 
     async def run(self, job: JobInput, control: JobControl) -> str:
-        process = self._take()
+        process = await self._take()
         try:
             result = await process.do(job, control)
         except (HandlerFailedError, Evicted):
@@ -72,7 +72,7 @@ class ProcessRunner(JobRunner):
             await process.end(grace_s=0.0)
         self._idle.clear()
 
-    def _take(self) -> _Process:
+    async def _take(self) -> _Process:
         """An idle process, or a new one.
 
         Raises:
@@ -82,7 +82,7 @@ class ProcessRunner(JobRunner):
             process = self._idle.pop()
             if process.usable:
                 return process
-            process.hang_up()
+            await process.end(grace_s=0.0)
         try:
             return _Process(self._children, self._python, self._handler)
         except OSError as exc:

@@ -148,6 +148,28 @@ async def test_memory_is_counted_for_all_that_a_command_started() -> None:
         await runner.close()
 
 
+async def test_memory_is_counted_for_who_left_the_group_and_for_nobody_else(tmp_path: Path) -> None:
+    """A session of its own is no way out of the limit, nor out of the end that follows; another's job goes on."""
+    beat, go = tmp_path / "beat", tmp_path / "go"
+    half = "import time; held = [bytearray(b'x' * 2**20) for _ in range(100)]; time.sleep(60)"
+    kept = Children(memory_bytes_max=150 * 2**20)
+    fat = CommandRunner(
+        ["sh", "-c", f'(setsid sh -c \'{_BEATS}\' beat {beat} & setsid python3 -c "{half}" &) ; python3 -c "{half}"'],
+        kept,
+    )
+    thin = CommandRunner(["sh", "-c", f"setsid sleep 60 & until [ -e {go} ]; do sleep 0.01; done"], kept)
+    other = asyncio.create_task(thin.run(job({}), Control()))
+    try:
+        with pytest.raises(HandlerFailedError, match="--job-memory"):
+            await fat.run(job({}), Control())
+        assert beat.exists()
+        assert await is_still(beat)
+        go.touch()
+        assert await other == "null"
+    finally:
+        await fat.close()
+
+
 # -- progress ----------------------------------------------------------------------------------------------------------
 
 
