@@ -19,7 +19,10 @@ from fsm.errors import ConfigurationError
 if TYPE_CHECKING:
     from adapters.azure.planning.quotes import SizePlan, SizeQuote
 
-_EXAMPLE = "Example: spotfsm sizes --region eastus2 --cores-max 8 --memory-min 16 --price-max 0.05"
+_EXAMPLE = (
+    "Example: spotfsm sizes --region eastus2 --cores-max 8 --memory-min 16 --price-max 0.05\n\n"
+    "Example: spotfsm sizes --region eastus2 --size Standard_D2s_v5"
+)
 _COLUMNS = (
     ("size", False),
     ("cores", True),
@@ -70,6 +73,16 @@ def _sizes(
             "--region", "The region.", metavar="NAME", parser=azure_options.region_name, show_default=False
         ),
     ],
+    size: Annotated[
+        str | None,
+        typer.Option(
+            "--size",
+            metavar="NAME",
+            parser=azure_options.size_name,
+            show_default=False,
+            help="Only this one: can a Spot VM have it? If not, exit code 2 and a name that is close.",
+        ),
+    ] = None,
     cores_min: Annotated[Decimal | None, _limit("--cores-min", "At least so many cores.")] = None,
     cores_max: Annotated[Decimal | None, _limit("--cores-max", "At most so many cores.")] = None,
     memory_min: Annotated[Decimal | None, _limit("--memory-min", "At least so much memory, in GiB.")] = None,
@@ -97,6 +110,8 @@ def _sizes(
     if credential is wiring.SignIn.NONE and bounds.need_sizes:
         remedy = "Sign in (`az login`), or leave out the limits on cores and memory."
         raise ConfigurationError("--credential", "the price list knows neither cores nor memory", remedy)
+    if credential is wiring.SignIn.NONE and size is not None:
+        raise ConfigurationError("--credential", "the price list does not say what can be had", "Sign in (`az login`).")
     settings = wiring.ManagementSettings(
         prices_url=prices_url,
         arm_url=arm_url,
@@ -106,7 +121,7 @@ def _sizes(
         refresh=refresh,
     )
     with planning.worth_trying_again():
-        plan = asyncio.run(_plan(settings, region, os))
+        plan = asyncio.run(_plan(settings, region, os, size))
     found = sorted(filter(bounds.hold, plan.sizes), key=_KEYS[order])
     for note in plan.notes:
         say(f"note: {note}")
@@ -164,7 +179,7 @@ _KEYS: dict[Order, Callable[[SizeQuote], tuple[Decimal | str, ...]]] = {
 }
 
 
-async def _plan(settings: wiring.ManagementSettings, region: str, os: Os) -> SizePlan:
+async def _plan(settings: wiring.ManagementSettings, region: str, os: Os, size: str | None) -> SizePlan:
     read = planning.PagesRead()
     async with wiring.open_planner(
         settings,
@@ -172,7 +187,7 @@ async def _plan(settings: wiring.ManagementSettings, region: str, os: Os) -> Siz
         on_page=read.page,
         on_wait=read.wait,
     ) as planner:
-        return await planner.size_plan(region, os)
+        return await planner.size_plan(region, os, only=size)
 
 
 def _row(found: SizeQuote) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from adapters.azure.planning.documents import JsonObject, as_list, as_object, as
 from adapters.azure.planning.graph import History, Place, ResourceGraph, read_histories, read_rates
 from adapters.azure.planning.quotes import UNKNOWN, PricePlan, Quote, SizePlan, SizeQuote
 from adapters.azure.planning.retail import Os, PriceList, Tariff, prices_of, with_lost_prices
-from adapters.azure.planning.sizes import Size, SpotQuota, Subscription, Unfit, read_sizes, unfit_by_name
-from fsm.errors import BadReplyError, ConfigurationError, MissingError, SpotfsmError
+from adapters.azure.planning.sizes import Size, SpotQuota, Subscription, Unfit, fit_size, read_sizes, unfit_by_name
+from fsm.errors import BadReplyError, ConfigurationError, MissingError, PlatformError, SpotfsmError
 
 if TYPE_CHECKING:
     from adapters.azure.management import ArmToken
@@ -94,22 +94,29 @@ class Planner:
             self._note_shortage(region, quota, cores=1)
         return PricePlan(quotes=quotes, quotas=told, notes=tuple(self._notes))
 
-    async def size_plan(self, region: str, os: Os) -> SizePlan:
+    async def size_plan(self, region: str, os: Os, *, only: str | None = None) -> SizePlan:
         """The sizes of a region, without evictions and history.
 
+        Args:
+            region: where.
+            os: whose licence is in the prices.
+            only: one size, whose price is then good to know and may be missing; takes a credential.
+
         Raises:
-            ConfigurationError: the region does not exist, or the credential does not do.
+            ConfigurationError: the region or the size does not exist, or the credential does not do.
             PlatformError: a service does not answer, and nothing is kept.
         """
         self._notes = {}
         async with _together() as group:
-            listed = group.create_task(self._listed(None, region))
+            listed = group.create_task(self._listed(None, region) if only is None else self._perhaps(only, region))
             known = group.create_task(self._sizes(region))
             quota = group.create_task(self._quota(region))
         items, sizes = listed.result(), known.result()
         if not items and not sizes:
             raise _no_region(region)
         prices = prices_of(items, region, now=self.now())
+        if only is not None:
+            sizes = [fit_size(sizes, only, region)]
         named = [(size.name, size) for size in sizes] if self.management is not None else _named(items)
         left_out: dict[Unfit, int] = {}
         found: list[SizeQuote] = []
@@ -149,6 +156,14 @@ class Planner:
             self._incomplete = True
             self._note(f"the price list of {region} leads back to itself: prices may be missing")
         return as_list(kept.document.get("items"))
+
+    async def _perhaps(self, size: str, region: str) -> Sequence[object]:
+        """Its rows of the price list, if they can be had."""
+        try:
+            return await self._listed(size, region)
+        except PlatformError as exc:
+            self._note(f"prices of {size} in {region}: not known: {exc}")
+            return ()
 
     async def _histories(self, sizes: Sequence[str], regions: Sequence[str], os: Os) -> Mapping[Place, History]:
         management = self.management

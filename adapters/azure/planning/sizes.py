@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from enum import StrEnum
 
 import httpx
@@ -23,6 +24,8 @@ _SKUS_VERSION = "2021-07-01"
 _USAGES_VERSION = "2024-07-01"
 _SUBSCRIPTIONS_VERSION = "2022-12-01"
 _PAGES_MAX = 100
+_CLOSE_MAX = 3
+"""So many sizes are named that one may have meant."""
 _SPOT_CORES = "lowprioritycores"
 """The Spot quota's name among the usages, in lower case; Spot and low priority share it."""
 _ARM = re.compile(r"standard_[a-z]+[0-9]+(-[0-9]+)?[a-z]*p[a-z]*(_.*)?", re.IGNORECASE)
@@ -173,6 +176,30 @@ def _size(sku: JsonObject, region: str) -> Size | None:
         or (Unfit.NOT_SPOT if traits.get("LowPriorityCapable", "").lower() != "true" else None)
         or (Unfit.RESTRICTED if everywhere else None),
     )
+
+
+def fit_size(sizes: Sequence[Size], name: str, region: str) -> Size:
+    """The size of this name, however its capitals are written, if a Spot VM can have it.
+
+    Raises:
+        ConfigurationError: there is none, and which is meant perhaps; or it cannot be had as Spot, and why.
+    """
+    known = {size.name.lower(): size for size in sizes}
+    found = known.get(name.lower())
+    every = f"`spotfsm sizes --region {region}` lists those that can."
+    if found is None:
+        fit = {_bare(size.name): size.name for size in sizes if size.unfit is None}
+        close = [fit[key] for key in get_close_matches(_bare(name), fit, n=_CLOSE_MAX)]
+        remedy = f"Did you mean {' or '.join(close)}?" if close else every
+        raise ConfigurationError("--size", f"there is no {name} in {region}", remedy)
+    if found.unfit is not None:
+        raise ConfigurationError("--size", f"{found.name} cannot be a Spot VM in {region}: {found.unfit}", every)
+    return found
+
+
+def _bare(name: str) -> str:
+    """What is unlike in a name: nearly all begin with the same word."""
+    return name.lower().removeprefix("standard_")
 
 
 def unfit_by_name(name: str) -> Unfit | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,35 @@ def test_what_can_be_spot_is_listed_by_price(sizes: Ask) -> None:
         "saving": "0.9000",
     }
     assert found["sizes"][3]["spot_usd_per_h"] is None
+
+
+def test_one_size_is_looked_for_by_itself(sizes: Ask, cloud: Cloud) -> None:
+    """However its capitals are written; its price is good to know, and no reason to fail."""
+    ended = sizes("--region", REGION, "--size", "d4S_V5", "--json")
+    assert names(ended) == ["Standard_D4s_v5"]
+    assert cloud.pages() == 1
+    cloud.refuse(400, "BadRequest", "no", path="/api/retail")
+    ended = sizes("--region", REGION, "--size", "D4s_v5", "--refresh", "--json")
+    assert names(ended) == ["Standard_D4s_v5"]
+
+
+@pytest.mark.parametrize(
+    ("size", "said"),
+    [
+        ("D2s_v55", "there is no Standard_D2s_v55 in eastus2. Did you mean Standard_D2s_v5"),
+        ("Standard_D64_v5", "there is no Standard_D64_v5 in eastus2. Did you mean Standard_D64s_v5"),
+        ("Quux", "there is no Standard_Quux in eastus2. `spotfsm sizes --region eastus2` lists those that can."),
+        ("NV6", "Standard_NV6 cannot be a Spot VM in eastus2: cannot be Spot. `spotfsm sizes --region eastus2`"),
+        ("B2s", "Standard_B2s cannot be a Spot VM in eastus2: B-series. "),
+        ("M8ms", "Standard_M8ms cannot be a Spot VM in eastus2: not for this subscription. "),
+    ],
+)
+def test_a_size_that_cannot_be_had_is_one_line(sizes: Ask, size: str, said: str) -> None:
+    """Exit code 2, why, and those that may be meant: only such as can be had."""
+    ended = sizes("--region", REGION, "--size", size, "--json")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1].startswith(f"error: --size: {said}")
+    assert not re.search(r"Did you mean.*(NV6|B2s|M8ms|Promo)", ended.err)
 
 
 def test_spot_prices_that_are_gone_from_the_list_are_told_with_their_age(
