@@ -164,6 +164,13 @@ def _deploy(
         Path | None,
         typer.Option("--package", metavar="FILE", help="A package that spotfsm package made, in place of a new one."),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Upload over another package of this version; a version that was published stays as it is.",
+        ),
+    ] = False,
     message: Annotated[
         str, typer.Option("--message", metavar="TEXT", help="A message; {n} is its number.")
     ] = '{"page": {n}}',
@@ -218,6 +225,7 @@ def _deploy(
         settings=settings,
         version=package_version,
         package=package,
+        overwrite=overwrite,
         message=message,
         count=count,
         actions=dict(manage_actions()),

@@ -72,11 +72,18 @@ class Run:
         while True:
             code, out, err = _ended(step, command, words, captured=captured)
             if code == 0:
+                if tuple(words[: len(self.order.spotfsm)]) == tuple(self.order.spotfsm):
+                    print(err, end="", file=sys.stderr, flush=True)  # notes of ours; the CLI's are of no use
                 return out
             if command.interactive:
                 problem = f"it ended with exit code {code}"
                 self._fail(step, Trouble(setting=None, problem=problem, remedy="What it said stands above."))
-            trouble = explain(err)
+            trouble = command.means or explain(err)
+            if trouble.made and command.if_made:
+                for other in command.if_made:
+                    self._do(step, other)
+                say(f"{step}: it is there already, byte for byte the same")
+                return out
             if not (trouble.arriving and waited_s < ARRIVING_S):
                 self._fail(step, trouble)
             say(f"{step}: {trouble.problem}, or not yet: trying again for {duration_text(ARRIVING_S - waited_s)}")
@@ -84,7 +91,7 @@ class Run:
             waited_s += RETRY_EVERY_S
 
     def _fail(self, step: Step, trouble: Trouble) -> None:
-        remedy = f"{trouble.remedy} {self.resume(step)}"
+        remedy = f"{trouble.remedy} {self.resume(Step(trouble.since or step))}"
         if trouble.setting is None:
             raise PlatformError(f"{step}: {trouble.problem}. {remedy}")
         raise ConfigurationError(trouble.setting, trouble.problem, remedy)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from adapters.azure.deploy.troubles import Trouble
+
 
 @dataclass(frozen=True, slots=True)
 class Variable:
@@ -41,19 +43,28 @@ class Command:
         unless: nothing is done where this file is.
         output: the file that takes what it prints.
         interactive: somebody talks to it at the terminal.
+        if_made: what has to succeed, one after the other, where it fails for what it makes is there already.
+        means: what its failure means, where its own words would not say.
     """
 
     words: Sequence[Word]
     unless: Path | None = None
     output: Path | None = None
     interactive: bool = False
+    if_made: Sequence[Command] = ()
+    means: Trouble | None = None
 
     @property
     def shell(self) -> str:
-        """The command as a line of a script."""
+        """The command as a line of a script, or as several."""
         text = " ".join(shell_word(word) for word in self.words)
         if self.output is not None:
             text += f" > {shlex.quote(str(self.output))}"
+        if self.if_made:
+            lines = (line for command in self.if_made for line in command.shell.splitlines())
+            text += " || {\n" + "".join(f"  {line}\n" for line in lines) + "}"
+        if self.means is not None:
+            text += f" || {{\n  echo {shlex.quote(f'error: {self.means.line}')} >&2\n  exit 2\n}}"
         return text if self.unless is None else f"[ -e {shlex.quote(str(self.unless))} ] || {text}"
 
     def variables(self) -> Iterator[str]:
@@ -62,6 +73,8 @@ class Command:
             for part in _parts(word):
                 if isinstance(part, Variable):
                     yield part.name
+        for command in self.if_made:
+            yield from command.variables()
 
     def filled(self, values: Mapping[str, str]) -> list[str]:
         """The words with each variable's value in its place."""

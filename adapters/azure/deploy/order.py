@@ -39,6 +39,7 @@ class Order:
         operator: an object id that is granted the operator's roles, `none`, or None for whoever is signed in.
         ssh_key: the private key; the public one lies beside it with `.pub` behind its name.
         package: an archive that is there, or None to make one of `version` in the working directory.
+        overwrite: upload over a package that is not the same.
         actions: what a version of the VM Application runs to install, update and remove it.
         traces_query: what is asked of Application Insights.
     """
@@ -66,6 +67,7 @@ class Order:
     settings: Path
     version: str
     package: Path | None
+    overwrite: bool
     message: str
     count: int
     actions: Mapping[str, str]

@@ -7,11 +7,13 @@ storage account, are looked up in the outputs of the deployment that made them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from typing import assert_never
 
 from adapters.azure.deploy.commands import Command, Variable, Word
 from adapters.azure.deploy.order import Order, Shape
+from adapters.azure.deploy.troubles import Trouble
 
 PACKAGES = "packages"
 """The container of packages, as modules/storage.bicep calls it."""
@@ -27,6 +29,7 @@ class Step(StrEnum):
     """A step, in the order in which they are taken."""
 
     LOGIN = "login"
+    SIZE = "size"
     KEY = "key"
     GROUP = "group"
     INFRASTRUCTURE = "infrastructure"
@@ -57,6 +60,7 @@ BY_BASTION = frozenset({Step.SSH, Step.TUNNEL, Step.COPY})
 
 ABOUT: Mapping[Step, str] = {
     Step.LOGIN: "is somebody signed in, and to which subscription",
+    Step.SIZE: "is there such a size, and can a Spot VM have it",
     Step.KEY: "make an SSH key, where there is none",
     Step.GROUP: "make the resource group",
     Step.INFRASTRUCTURE: "deploy network, storage, identities, roles, telemetry and gallery",
@@ -106,6 +110,7 @@ def lookups(order: Order) -> Mapping[str, Command]:
     for number in range(_ASSIGNMENTS_MAX):
         query = f"properties.outputs.customAssignments.value[{number}]"
         found[f"ASSIGNMENT_{number}"] = az(*deployment, *_text(query))
+    found["SUBSCRIPTION"] = az("account", "show", *_text("id"), grouped=False)
     found["OPERATOR"] = Command(words=["az", "ad", "signed-in-user", "show", *_text("id")])
     found["VERSION_ID"] = az(
         *("sig", "gallery-application", "version", "show", "--gallery-name", Variable("GALLERY")),
@@ -141,6 +146,9 @@ def commands(step: Step, order: Order) -> Sequence[Command]:
     match step:
         case Step.LOGIN:
             return [az("account", "show", "--output", "table", grouped=False)]
+        case Step.SIZE:
+            words = (*order.spotfsm, "sizes", "--region", order.region, "--size", order.size)
+            return [Command(words=[*words, "--subscription", Variable("SUBSCRIPTION"), "--credential", "default"])]
         case Step.KEY:
             words = (
                 "ssh-keygen",
@@ -307,11 +315,34 @@ def _settings(order: Order) -> Command:
 
 
 def _upload(order: Order) -> Command:
-    return _az(order)(
-        *("storage", "blob", "upload", "--account-name", Variable("ACCOUNT"), "--container-name", PACKAGES),
-        *("--name", order.archive.name, "--file", str(order.archive), "--overwrite", "true"),
+    """A version may be published already: what was uploaded stays as it is, and has to be the same."""
+    az, archive = _az(order), order.archive
+    blob: Sequence[Word] = (
+        *("--account-name", Variable("ACCOUNT"), "--container-name", PACKAGES, "--name", archive.name),
         *("--auth-mode", "login", "--output", "none"),
-        grouped=False,
+    )
+    upload = ("storage", "blob", "upload", *blob, "--file", str(archive), "--overwrite")
+    if order.overwrite:
+        return az(*upload, "true", grouped=False)
+    there = f"{archive.name}.uploaded"
+    download = az("storage", "blob", "download", *blob, "--file", there, "--no-progress", grouped=False)
+    compare = Command(words=["cmp", "--silent", there, str(archive)], means=_another(order, there))
+    command = az(*upload, "false", grouped=False)
+    return replace(command, if_made=[download, compare, Command(words=["rm", there])])
+
+
+def _another(order: Order, there: str) -> Trouble:
+    """Something else was uploaded under this name."""
+    remedy = f"or add --overwrite if it was never published. What is there lies in {there}."
+    if order.package is not None:
+        problem = f"another file is uploaded as {order.package.name}"
+        return Trouble(setting="--package", problem=problem, remedy=f"Call this one otherwise, {remedy}")
+    first, second, third = order.version.split(".")
+    return Trouble(
+        setting="--package-version",
+        problem=f"{order.version} is uploaded already, and what is packaged now is not the same",
+        remedy=f"A published version never changes: take {first}.{second}.{int(third) + 1}, {remedy}",
+        since=Step.PACKAGE,
     )
 
 

@@ -1,4 +1,4 @@
-"""What the Azure CLI's error texts mean, in one line: which setting, what is wrong, what to do about it.
+"""What the Azure CLI's error texts mean, and our own, in one line: which setting, what is wrong, what to do about it.
 
 The CLI prints what Azure answered, sometimes as JSON inside of JSON: a code or a sentence anywhere in it decides. The
 first row that matches wins, so that the cause stands before what it leads to.
@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 
 _TEXT_MAX = 400
+_OWN = re.compile(r"^error: (--[a-z-]+): (.+?)\. (.+)$", re.MULTILINE)
+"""A wrong setting, as every command of ours tells it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +23,21 @@ class Trouble:
     Attributes:
         setting: what the user changes; None where only time, or somebody else, can help.
         arriving: a role that was just assigned may not have arrived yet.
+        made: what it makes is there already.
+        since: the step from which to go on, where it is not the one that failed.
     """
 
     setting: str | None
     problem: str
     remedy: str
     arriving: bool = False
+    made: bool = False
+    since: str = ""
+
+    @property
+    def line(self) -> str:
+        """As it is told."""
+        return f"{'' if self.setting is None else f'{self.setting}: '}{self.problem}. {self.remedy}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,7 @@ class _Row:
     problem: str
     remedy: str
     arriving: bool = False
+    made: bool = False
 
 
 _SIZES = "`spotfsm sizes` lists sizes that can be Spot."
@@ -184,6 +196,13 @@ TABLE = (
         "Take another --name.",
     ),
     _Row(
+        r"BlobAlreadyExists|specified blob already exists",
+        "--package-version",
+        "a package of this version is uploaded already",
+        "Take the next one.",
+        made=True,
+    ),
+    _Row(
         r"publicKeys|ssh\.publicKey",
         "--ssh-key",
         "Azure refuses the public key",
@@ -235,7 +254,11 @@ def explain(text: str) -> Trouble:
                 problem=" ".join(row.problem.format(about).split()),
                 remedy=row.remedy.format(about),
                 arriving=row.arriving,
+                made=row.made,
             )
+    own = _OWN.search(text)
+    if own is not None:  # a command of ours: it knows best
+        return Trouble(setting=own[1], problem=own[2], remedy=own[3])
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith("error")]
     words = re.sub(r"^error:\s*", "", (errors or lines or ["it says nothing"])[-1], flags=re.IGNORECASE)

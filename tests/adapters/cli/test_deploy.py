@@ -76,6 +76,14 @@ class Stage:
         """As if nothing had been called."""
         (self._directory / "calls").unlink(missing_ok=True)
 
+    def blobs(self) -> dict[str, str]:
+        """What was uploaded, by name."""
+        return {blob.name: blob.read_text() for blob in (self._directory / "blobs").glob("*")}
+
+    def lose_blobs(self) -> None:
+        """As if nothing had been uploaded."""
+        shutil.rmtree(self._directory / "blobs", ignore_errors=True)
+
     def fail(self, begins: str, text: str, *, times: int = 10**6) -> None:
         """Let calls that begin like this fail, the first so many times."""
         (self._directory / "fail-0").write_text(json.dumps([begins, times, text]))
@@ -123,6 +131,7 @@ def test_the_script_does_what_run_does(
     assert ended.code == 0, ended.err
     by_run, settings = stage.calls, written(directory)
     stage.forget()
+    stage.lose_blobs()
     for left in ("worker.toml", ".ssh/spotfsm"):
         (directory / left).unlink(missing_ok=True)
     subprocess.run(["/bin/bash"], input=script, text=True, check=True, cwd=directory, capture_output=True)
@@ -237,7 +246,7 @@ def test_every_command_of_our_own_is_one(inside: Command, stage: Stage) -> None:
     """Its options are read by the command that they are for."""
     assert inside("deploy", *Step, "--run", "--yes").code == 0
     calls = [call[1:] for call in stage.calls if call[0] == "spotfsm"]
-    assert {call[0] for call in calls} == {"enqueue", "package", "status"}
+    assert {call[0] for call in calls} == {"enqueue", "package", "sizes", "status"}
     for command, *arguments in calls:
         if command in COMMANDS:
             group = typer.main.get_command(build([command]))
@@ -311,6 +320,72 @@ def test_what_was_never_made_is_missed(inside: Command, stage: Stage, monkeypatc
     assert ended.code == 1
     assert "something that an earlier step makes is not there" in ended.err.splitlines()[-1]
     assert not any("upload" in call for call in stage.calls)
+
+
+def test_a_version_that_is_uploaded_is_uploaded_again_only_if_it_is_another(
+    inside: Command, stage: Stage, directory: Path
+) -> None:
+    """The same bytes are no news; others are refused, with the next version's number, unless somebody insists."""
+    assert inside("deploy", "package", "upload", "--run").code == 0
+    again = inside("deploy", "--run")
+    assert again.code == 0, again.err
+    assert "upload: it is there already, byte for byte the same" in again.err.splitlines()
+    assert stage.blobs() == {"spotfsm-0.1.0.tar.gz": "the jobs"}
+    assert not list(directory.glob("*.uploaded"))
+
+    stage.forget()
+    ended = inside("deploy", "--run", env={"FAKE_JOBS": "others"})
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1] == (
+        "error: --package-version: 0.1.0 is uploaded already, and what is packaged now is not the same. A published "
+        "version never changes: take 0.1.1, or add --overwrite if it was never published. What is there lies in "
+        "spotfsm-0.1.0.tar.gz.uploaded. Then go on: the same options and --from package."
+    )
+    assert stage.blobs() == {"spotfsm-0.1.0.tar.gz": "the jobs"}
+    assert (directory / "spotfsm-0.1.0.tar.gz.uploaded").read_text() == "the jobs"
+    assert not any("version.bicep" in word for call in stage.calls for word in call)
+
+    insisted = ("--from", "package", "--package-version", "0.1.0", "--overwrite")
+    assert inside("deploy", *insisted, "--run", env={"FAKE_JOBS": "others"}).code == 0
+    assert inside("deploy", "--from", "package", "--package-version", "0.1.1", "--run").code == 0
+    assert stage.blobs() == {"spotfsm-0.1.0.tar.gz": "others", "spotfsm-0.1.1.tar.gz": "the jobs"}
+
+
+@pytest.mark.parametrize("jobs", ["the jobs", "others"])
+@pytest.mark.parametrize("package", [(), ("--package", "mine.tar.gz")], ids=["made", "given"])
+def test_the_script_uploads_no_other_package_either(
+    inside: Command, stage: Stage, directory: Path, jobs: str, package: Sequence[str]
+) -> None:
+    """It calls what --run calls, and ends with the same line and code."""
+    name = "mine.tar.gz" if package else "spotfsm-0.1.0.tar.gz"
+    (directory / name).write_text("the jobs")
+    assert inside("deploy", "upload", *package, "--run").code == 0
+    (directory / name).write_text(jobs)
+    stage.forget()
+    ran = inside("deploy", "upload", *package, "--run")
+    calls = stage.calls
+    stage.forget()
+    script = inside("deploy", "upload", *package).out
+    ended = subprocess.run(["/bin/bash"], input=script, text=True, check=False, cwd=directory, capture_output=True)
+    assert stage.calls == calls
+    assert (ran.code == 0) == (jobs == "the jobs")
+    assert ended.returncode == ran.code
+    if ran.code:
+        assert ran.err.splitlines()[-1].startswith(ended.stderr.splitlines()[-1])
+    assert stage.blobs() == {name: "the jobs"}
+
+
+def test_a_size_that_is_none_is_found_before_anything_is_made(inside: Command, stage: Stage) -> None:
+    """Right after the login: our own command's one line is the run's, close names included, and nothing was made."""
+    said = "--size: there is no Standard_D2s_v55 in eastus2. Did you mean Standard_D2s_v5?"
+    stage.fail("spotfsm sizes", f"note: something else\nerror: {said}")
+    ended = inside("deploy", "--size", "D2s_v55", "--run")
+    assert ended.code == 2
+    assert ended.err.splitlines()[-1] == f"error: {said} Then go on: the same options and --from size."
+    assert [call[1:3] for call in stage.calls] == [["account", "show"], ["account", "show"], ["sizes", "--region"]]
+    asked = stage.calls[-1]
+    assert asked[asked.index("--size") + 1] == "Standard_D2s_v55"
+    assert asked[asked.index("--subscription") + 1] == "the id"
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------------
@@ -410,6 +485,7 @@ SAMPLES: Sequence[tuple[str, str, str]] = (
         "compute",
         "Azure does not answer",
     ),
+    ("The specified blob already exists. ErrorCode:BlobAlreadyExists", "--package-version", "is uploaded already"),
     ("(StorageAccountAlreadyTaken) The storage account named x is already taken.", "--name", "is taken"),
     ("(InvalidParameter) linuxConfiguration.ssh.publicKeys.keyData is invalid", "--ssh-key", "refuses the public key"),
     ("The command requires the extension bastion. It will be installed first.", "az", "its extension bastion"),

@@ -1,5 +1,7 @@
 """Stands in for `az`, `spotfsm`, `ssh-keygen` and `scp`: remembers its calls, and answers or fails as it is told.
 
+What is uploaded is kept, as it was and as the real one does.
+
 As `az` it refuses what the real one would: `az_commands.json` has the flags of each command, as the help of azure-cli
 2.91.0 (November 2026) gives them, and those of its extensions from their source.
 """
@@ -35,11 +37,31 @@ def main() -> int:
             failure.write_text(json.dumps([begins, times - 1, text]))
             sys.stderr.write(f"{text}\n")
             return 1
+    if program == "spotfsm" and words[0] == "package":
+        version = words[words.index("--version") + 1]
+        Path(f"spotfsm-{version}.tar.gz").write_text(os.environ.get("FAKE_JOBS", "the jobs"))
+    if program == "az" and words[:2] == ["storage", "blob"]:
+        return transferred(stage / "blobs", words)
     if program == "ssh-keygen":
         Path(words[words.index("-f") + 1]).write_text("a key")
     if program == "az" and "tsv" in words:
         query = words[words.index("--query") + 1]
         sys.stdout.write(os.environ.get("FAKE_ANSWER", ANSWERS.get(query, f"the {query}")) + "\n")
+    return 0
+
+
+def transferred(blobs: Path, words: list[str]) -> int:
+    """Keep a blob, unless one of its name is not to be overwritten, or give one back."""
+    given = dict(zip(words[3::2], words[4::2], strict=False))
+    blob, file = blobs / given["--name"], Path(given["--file"])
+    blobs.mkdir(exist_ok=True)
+    if words[2] == "download":
+        file.write_bytes(blob.read_bytes())
+    elif blob.exists() and given["--overwrite"] == "false":
+        sys.stderr.write("ERROR: The specified blob already exists.\nErrorCode:BlobAlreadyExists\n")
+        return 1
+    else:
+        blob.write_bytes(file.read_bytes() if file.exists() else b"")
     return 0
 
 
