@@ -7,7 +7,7 @@ must never happen is noticed when it happens; what must happen in the end is ask
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -105,13 +105,12 @@ class NothingLost(Checker):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._put: set[str] = set()
-        self._deleted: set[str] = set()
+        self._left: set[str] = set()
         self._put_aside: set[str] = set()
         self._finished: set[str] = set()
 
     def enqueued(self, message_id: str) -> None:
-        self._put.add(message_id)
+        self._left.add(message_id)
 
     def put_aside(self, message_id: str) -> None:
         self._put_aside.add(message_id)
@@ -121,7 +120,7 @@ class NothingLost(Checker):
             self._finished.add(run.job)
 
     def deleted(self, message_id: str) -> None:
-        self._deleted.add(message_id)
+        self._left.discard(message_id)
         if not self.case.world.stored:
             if message_id not in self._finished and message_id not in self._put_aside:
                 self.report(f"message {message_id} was deleted before its handler had finished")
@@ -133,12 +132,12 @@ class NothingLost(Checker):
             self.report(f"message {message_id} was deleted before it was put on the poison queue")
 
     def finished(self, _now_s: float) -> None:
-        left = sorted(self._put - self._deleted)
+        left = sorted(self._left)
         if left and self.case.work.arrived and not self.case.violations:
             self.report(f"{len(left)} messages have no end, {left[0]} is one")
-        for message_id in sorted(self._put & self._deleted):
-            record = self.case.record(message_id) if self.case.world.stored else None
-            if record is not None and record.status is Status.DONE and message_id in self._put_aside:
+        for message_id in sorted(self._put_aside - self._left) if self.case.world.stored else ():
+            record = self.case.record(message_id)
+            if record is not None and record.status is Status.DONE:
                 self.report(f"message {message_id} was completed and poisoned")
 
 
@@ -308,7 +307,7 @@ class EvictionIsNotFailure(Checker):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._failed: defaultdict[str, int] = defaultdict(int)
+        self._failed: Counter[str] = Counter()
         self._held_by: defaultdict[str, set[Process]] = defaultdict(set)
 
     def received(self, process: Process, messages: Sequence[Message]) -> None:
@@ -332,6 +331,10 @@ class EvictionIsNotFailure(Checker):
         ended = counts.failures + counts.deaths + counts.evictions + counts.lapses + counts.stops
         if ended > after.epoch:
             self.report(f"{message_id} has {ended} ends on record in {after.epoch} deliveries")
+
+    def deleted(self, message_id: str) -> None:
+        self._failed.pop(message_id, None)
+        self._held_by.pop(message_id, None)
 
 
 class ReleasedAtOnce(Checker):
@@ -400,9 +403,8 @@ class RowByRow(Checker):
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
-        self._states: dict[tuple[str, str, str], str] = {}
+        self._states: defaultdict[tuple[str, str], dict[str, str]] = defaultdict(dict)
         self._ended: set[str] = set()
-        self._begun: set[tuple[str, int]] = set()
 
     def noted(self, entry: Entry) -> None:
         if entry.kind != "row":
@@ -411,28 +413,30 @@ class RowByRow(Checker):
         fault = _ROW_FAULT[machine](entry)
         if fault:
             self.report(f"{entry.process}: row {entry.fields['row']} of {machine}: {fault}")
-        epoch = str(entry.fields.get("epoch", ""))
-        one = (machine, entry.process, entry.text("vm") or f"{entry.text('job')} {epoch}")
-        known = self._states.get(one, _INITIAL[machine])
+        states = self._states[machine, entry.process]
+        one = entry.text("vm") or _delivery(entry.text("job"), entry.fields.get("epoch", ""))
+        known = states.get(one, _INITIAL[machine])
         if entry.fields["from"] != known:
             self.report(
                 f"{entry.process}: row {entry.fields['row']} of {machine} leaves {entry.fields['from']}, not {known}"
             )
-        after = self._states[one] = str(entry.fields["to"])
-        if machine == JOB.name:
-            job = entry.text("job")
-            if after in (JobState.COMPLETED, JobState.POISONED):
-                self._ended.add(job)
-            elif after == JobState.RUNNING:
-                self._begun.add((job, int(entry.fields.get("epoch") or 0)))
+        after = states[one] = str(entry.fields["to"])
+        if machine == JOB.name and after in (JobState.COMPLETED, JobState.POISONED):
+            self._ended.add(entry.text("job"))
 
     def deleted(self, message_id: str) -> None:
         if self.case.world.stored and message_id not in self._ended:
             self.report(f"message {message_id} was deleted, and no row says that it has ended")
+        self._ended.discard(message_id)
 
     def run_began(self, run: Run) -> None:
-        if (run.job, run.epoch) not in self._begun:
-            self.report(f"{run.job} runs in epoch {run.epoch}, and no row says that it has begun")
+        state = self._states[JOB.name, run.process.name].get(_delivery(run.job, run.epoch))
+        if state != JobState.RUNNING:
+            self.report(f"{run.job} begins in epoch {run.epoch}, and its last row leads to {state}")
+
+    def ended(self, process: Process) -> None:
+        for machine in (APPLICATION.name, JOB.name):
+            self._states.pop((machine, process.name), None)
 
 
 class AlwaysComesBack(Checker):
@@ -475,6 +479,10 @@ class AlwaysComesBack(Checker):
     def noted(self, entry: Entry) -> None:
         if entry.kind == "row" and entry.fields["row"] == "A20" and not self._told[entry.process].standing:
             self.report(f"{entry.process} stopped working, and no reply had named its VM")
+
+
+def _delivery(job: str, epoch: object) -> str:
+    return f"{job} {epoch}"
 
 
 ALL_CHECKERS: tuple[type[Checker], ...] = (

@@ -1,11 +1,11 @@
-"""The journal of a simulated world: one list for all processes, in the order in which things happened."""
+"""The journal of a simulated world: one for all processes, in the order in which things happened."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from fsm.journal import LineMaker
 from fsm.journal_kinds import Kind
@@ -32,43 +32,43 @@ class Entry:
 
 
 class MemoryJournal(Journal):
-    """Keeps what one process wrote, in a list that all processes of a world share.
+    """Shows what one process writes to whoever keeps it.
 
     Args:
         process: the source of its entries.
-        entries: the list.
+        keep: shown every entry.
         life: nothing is written once the process is dead.
-        observe: shown every entry.
     """
 
-    def __init__(
-        self,
-        process: str,
-        entries: list[Entry],
-        life: Life | None = None,
-        observe: Callable[[Entry], None] | None = None,
-    ) -> None:
+    def __init__(self, process: str, keep: Callable[[Entry], None], life: Life | None = None) -> None:
         self._process = process
-        self._entries = entries
+        self._keep = keep
         self._life = life
-        self._observe = observe
 
     def write(self, kind: Kind, fields: Mapping[str, JsonScalar]) -> None:
         if self._life is None or not self._life.dead:
-            entry = Entry(asyncio.get_running_loop().time(), self._process, kind, fields)
-            self._entries.append(entry)
-            if self._observe is not None:
-                self._observe(entry)
+            self._keep(Entry(asyncio.get_running_loop().time(), self._process, kind, fields))
 
     def close(self) -> None:
         """Keep everything."""
 
 
-def journal_lines(entries: Iterable[Entry], *, origin: datetime = ORIGIN) -> Iterable[str]:
-    """The entries as the lines a worker's own journal would hold, each source counting its own."""
-    makers: dict[str, LineMaker] = {}
-    for entry in entries:
-        if entry.process not in makers:
-            makers[entry.process] = LineMaker(entry.process)
-        at = origin + timedelta(seconds=entry.at_s)
-        yield makers[entry.process].line(at, entry.kind, entry.fields)
+class JournalLines:
+    """The entries of a world as the lines that workers' own journals would hold, each source counting its own.
+
+    A line is made at once: a text takes less room than an entry, of which a long run has hundreds of thousands.
+
+    Attributes:
+        lines: all of them, in the order in which things happened.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self._makers: dict[str, LineMaker] = {}
+
+    def note(self, entry: Entry) -> None:
+        """Append an entry's line."""
+        maker = self._makers.get(entry.process)
+        if maker is None:
+            maker = self._makers[entry.process] = LineMaker(entry.process)
+        self.lines.append(maker.line(ORIGIN + timedelta(seconds=entry.at_s), entry.kind, entry.fields))

@@ -40,7 +40,7 @@ class Mischief:
         self._world = world
         self._injector = injector
         self._random = random
-        self._journal = world.journal(PLATFORM)
+        self._journal = world.journal_of(PLATFORM)
         self._hourly: list[asyncio.Task[object]] = []
 
     def begin(self) -> None:

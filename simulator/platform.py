@@ -63,7 +63,7 @@ class Platform(Observer):
         self._injector = injector
         self._start_worker = start_worker
         self._engine = Engine(SPOT_VM)
-        self._journal = world.journal(PLATFORM)
+        self._journal = world.journal_of(PLATFORM)
         self._random = world.random("platform")
         self._allocations = 0
         self._events = 0

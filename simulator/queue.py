@@ -40,10 +40,17 @@ class _Kept:
 
 @dataclass(slots=True)
 class _Messages:
-    """One queue: its messages, and a heap of the moments at which they become visible, outdated entries included."""
+    """One queue.
+
+    Attributes:
+        by_id: its messages.
+        moments: a heap of those at which messages become visible.
+        shown: by such a moment, the messages that do, and some that did until they were hidden again or deleted.
+    """
 
     by_id: dict[str, _Kept] = field(default_factory=dict)
-    visible: list[tuple[int, float, str]] = field(default_factory=list)
+    moments: list[int] = field(default_factory=list)
+    shown: dict[int, list[str]] = field(default_factory=dict)
 
 
 class SimulatedQueueService:
@@ -86,9 +93,8 @@ class SimulatedQueueService:
         assert 1 <= max_messages <= 32
         queue, now_us = self._queue(name), self._now_us()
         taken: list[_Kept] = []
-        while queue.visible and queue.visible[0][0] <= now_us and len(taken) < max_messages:
-            visible_us, _, message_id = heapq.heappop(queue.visible)
-            kept = self._living(queue, message_id)
+        while queue.moments and (visible_us := queue.moments[0]) <= now_us and len(taken) < max_messages:
+            kept = self._living(queue, self._drawn(queue, visible_us))
             if kept is not None and kept.visible_us == visible_us:
                 kept.visible_us = now_us + _us(visibility_timeout_s)
                 kept.dequeue_count += 1
@@ -146,7 +152,22 @@ class SimulatedQueueService:
 
     def _show(self, queue: _Messages, kept: _Kept) -> None:
         """Have the message found once its time has come."""
-        heapq.heappush(queue.visible, (kept.visible_us, self._random.random(), kept.message_id))
+        shown = queue.shown.get(kept.visible_us)
+        if shown is None:
+            shown = queue.shown[kept.visible_us] = []
+            heapq.heappush(queue.moments, kept.visible_us)
+        shown.append(kept.message_id)
+
+    def _drawn(self, queue: _Messages, first_us: int) -> str:
+        """Take any of the messages shown at the first of all moments."""
+        shown = queue.shown[first_us]
+        index = int(self._random.random() * len(shown))
+        shown[index], shown[-1] = shown[-1], shown[index]
+        message_id = shown.pop()
+        if not shown:
+            heapq.heappop(queue.moments)
+            del queue.shown[first_us]
+        return message_id
 
     def _living(self, queue: _Messages, message_id: str) -> _Kept | None:
         """The message, unless it is deleted or has just expired."""

@@ -18,7 +18,6 @@ from fsm.promises import Promise
 from fsm.runner import Worker
 from simulator.checkers import checkers_for
 from simulator.expecting import missed_expectations
-from simulator.journal import journal_lines
 from simulator.loop import virtually
 from simulator.observing import Observer
 from simulator.recorder import Recorder, costs
@@ -213,7 +212,7 @@ class Simulation:
             violations=tuple(self._case.violations),
             faults=dict(sorted(self._stage.injector.happened.items())),
             missed=(),
-            journal=tuple(journal_lines(self._stage.world.entries)),
+            journal=tuple(self._stage.world.journal.lines),
         )
         return replace(result, missed=missed_expectations(result))
 

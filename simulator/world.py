@@ -12,7 +12,7 @@ from fsm.errors import ConfigurationError
 from fsm.ports import Clock, JobRunner
 from fsm.runner import Ports, Tally, Worker, WorkerSettings
 from simulator.clock import SimulatedClock
-from simulator.journal import Entry, MemoryJournal
+from simulator.journal import Entry, JournalLines, MemoryJournal
 from simulator.loop import LIFE, Life
 from simulator.network import Fault
 from simulator.observing import (
@@ -54,7 +54,7 @@ class World:
     Attributes:
         faults: what goes wrong with calls; may be replaced at any time.
         short_lease, tear_s: what services do wrong; may be replaced at any time.
-        entries: the journal.
+        journal: all that was noted.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class World:
         self.short_lease: Callable[[], float] = lambda: 1.0
         self.tear_s: Callable[[], float] = lambda: 0.0
         self.clock = SimulatedClock()
-        self.entries: list[Entry] = []
+        self.journal = JournalLines()
         self.processes: list[Process] = []
         self.panel = Panel(observers)
         self._make_worker = make_worker
@@ -97,11 +97,12 @@ class World:
         return self.tear_s()
 
     def _noted(self, entry: Entry) -> None:
+        self.journal.note(entry)
         self.panel.noted(entry)
 
-    def journal(self, source: str, life: Life | None = None) -> MemoryJournal:
-        """A journal for one source; all share the world's entries."""
-        return MemoryJournal(source, self.entries, life, self._noted)
+    def journal_of(self, source: str, life: Life | None = None) -> MemoryJournal:
+        """A journal for one source; all share the world's."""
+        return MemoryJournal(source, self._noted, life)
 
     def start(
         self, vm: SimulatedVm, make_runner: MakeRunner, settings: WorkerSettings, *, clock: Clock | None = None
@@ -109,7 +110,7 @@ class World:
         """Start a worker process on a VM."""
         name = f"{vm.identity.name}/{len(self.processes) + 1}"
         life, signals = Life(), ScriptedSignals()
-        journal = self.journal(name, life)
+        journal = self.journal_of(name, life)
         own: list[Process] = []
 
         def whose() -> Process:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from simulator.journal import journal_lines
 from tests.fsm.runner.world import WORLDS
 from tests.journal_checks import MARK, faults_in, lines_in
 
@@ -18,4 +17,4 @@ def journals_of_worlds_are_legal(request: pytest.FixtureRequest) -> Iterator[Non
     yield
     if request.node.get_closest_marker(MARK) is None:
         for world in WORLDS:
-            assert faults_in(lines_in(journal_lines(world.entries))) == []
+            assert faults_in(lines_in(world.journal.lines)) == []

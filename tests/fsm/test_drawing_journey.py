@@ -13,7 +13,6 @@ from fsm.drawing import Journey, Machine, drawing_with_path, journey_of
 from fsm.drawing.journey import joint_journey_of, protocol_journey_of
 from fsm.errors import ConfigurationError
 from fsm.journal import Line
-from simulator.journal import journal_lines
 from tests.fsm.test_replay import eventful_world
 from tests.journal_checks import lines_in
 
@@ -24,7 +23,7 @@ PATHS = (Machine.APPLICATION, Machine.JOB, Machine.JOINT, Machine.DELIVERY)
 @cache
 def path_lines() -> Sequence[Line]:
     """The journal of three worker processes."""
-    return lines_in(journal_lines(eventful_world().entries))
+    return lines_in(eventful_world().journal.lines)
 
 
 def line(

@@ -21,7 +21,6 @@ from fsm.promises import Promise
 from fsm.replay import CHECKS, replay
 from fsm.replay.rows import row_by_row
 from fsm.spot_vm import SPOT_VM
-from simulator.journal import journal_lines
 from tests.fsm.test_replay import eventful_world
 from tests.journal_checks import lines_in
 
@@ -29,7 +28,7 @@ from tests.journal_checks import lines_in
 @pytest.fixture(scope="module")
 def texts() -> Sequence[str]:
     """Three processes' lines: a withdrawn notice, a kill, failures, a poison and a stop."""
-    return tuple(journal_lines(eventful_world().entries))
+    return tuple(eventful_world().journal.lines)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from simulator.swarm import drawn_scenario
 from simulator.vm import SimulatedVm
 from simulator.workload import Workload
 from simulator.world import World
+from tests.journal_checks import lines_in
 
 SEEDS = (1, 5, 8, 11, 28, 49, 109)
 """Swarms with freezes, kills, withdrawn notices, short leases, a drought of days, and policy Delete among them."""
@@ -101,6 +102,6 @@ def test_notices_of_one_document_are_journaled_in_its_order() -> None:
         process = world.start(vm, Workload(WorkloadPlan(), world).runner, WorkerSettings())
         await asyncio.sleep(5.0)
         await process.kill()
-        return [entry.text("event_id") for entry in world.entries if entry.kind == "notice"]
+        return [line.text("event_id") for line in lines_in(world.journal.lines) if line.kind == "notice"]
 
     assert virtually(main) == [f"event-{number}" for number in range(20)]

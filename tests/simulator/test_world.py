@@ -62,13 +62,13 @@ def test_the_dead_touch_nothing() -> None:
         job = world.queues.put("jobs", "x")
         process = world.start(_vm(), lambda _whose: handler, WorkerSettings())
         await asyncio.sleep(5.0)
-        before, lease = len(world.entries), world.queues.lease(job)
+        before, lease = len(world.journal.lines), world.queues.lease(job)
         await process.kill(Ending.EVICTED)
         await asyncio.sleep(500.0)
         assert handler.tried == 1
         assert world.store.look("jobs", job) is None
         assert world.queues.lease(job) == lease
-        assert len(world.entries) == before
+        assert len(world.journal.lines) == before
 
     virtually(main)
 
@@ -236,9 +236,9 @@ def test_a_frozen_process_stands_still_and_goes_on() -> None:
         process = world.start(_vm(), lambda _whose: handler, WorkerSettings(visibility_timeout_s=60.0))
         await asyncio.sleep(10.5)
         process.life.freeze()
-        seconds, entries = handler.seconds, len(world.entries)
+        seconds, entries = handler.seconds, len(world.journal.lines)
         await asyncio.sleep(40.0)
-        assert (handler.seconds, len(world.entries)) == (seconds, entries)
+        assert (handler.seconds, len(world.journal.lines)) == (seconds, entries)
         process.life.thaw()
         await asyncio.sleep(120.0)
         record = world.store.look("jobs", job)

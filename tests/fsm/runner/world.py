@@ -15,7 +15,7 @@ from fsm.ports import VmIdentity
 from fsm.record import Record, Status
 from fsm.runner import Ports, Worker, WorkerSettings
 from simulator.clock import SimulatedClock
-from simulator.journal import Entry, MemoryJournal
+from simulator.journal import Entry, JournalLines, MemoryJournal
 from simulator.loop import LIFE, Life, virtually
 from simulator.network import Fault, Faults, no_faults
 from simulator.process import Process, ScriptedSignals, SeededRandomness, cut_off
@@ -37,6 +37,7 @@ class World:
     random: Random = field(default_factory=lambda: Random(0))
     clock: SimulatedClock = field(default_factory=SimulatedClock)
     entries: list[Entry] = field(default_factory=list)
+    journal: JournalLines = field(default_factory=JournalLines)
     faults: Faults = no_faults
     stored: bool = True
     settings: WorkerSettings = field(default_factory=lambda: WorkerSettings(until_empty=True))
@@ -74,7 +75,7 @@ class World:
         self.started += 1
         vm = vm or self.vm
         life, signals = Life(), ScriptedSignals()
-        journal = MemoryJournal(f"p{self.started}", self.entries, life)
+        journal = MemoryJournal(f"p{self.started}", self._noted, life)
 
         def faults(call: str) -> Fault | None:
             return self.faults(call)
@@ -106,6 +107,10 @@ class World:
             clock=self.clock,
             life=life,
         )
+
+    def _noted(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.journal.note(entry)
 
     # -- what a test asks afterwards --------------------------------------------------------------------------------
 
