@@ -159,7 +159,11 @@ def _work(place: Place, settings: WorkerSettings, handling: wiring.Handling, wat
     )
     with watched as by:
         if by.url is not None:
-            watch.tell(f"watched at {by.url}: /healthz, /readyz, /metrics", event="watched", fields={"url": by.url})
+            watch.tell(
+                f"watched at {by.url}: /healthz, /healthz/all, /readyz, /metrics",
+                event="watched",
+                fields={"url": by.url},
+            )
         return _run(place, settings, job_runner=job_runner, watch=watch, watched=by, heartbeat=heartbeat)
 
 

@@ -65,5 +65,7 @@ def _one(place: Place, settings: WorkerSettings, turn: Turn) -> tuple[Place, Wor
     )
     watching = place.watching
     if watching.health_port:
-        watching = replace(watching, health_port=watching.health_port + turn.place)
+        first, others = watching.health_port, range(watching.health_port + 1, watching.health_port + turn.count)
+        beside = tuple(others) if turn.place == 0 else ()
+        watching = replace(watching, health_port=first + turn.place, health_beside=beside)
     return replace(place, watching=watching, turn=turn), own

@@ -175,8 +175,9 @@ def _worker(
         int | None,
         options.setting(
             "--health-port",
-            "Serve /healthz, /readyz and /metrics on this port; with --instances on as many from there on. 0 is any "
-            "free port.",
+            "Serve /healthz, /readyz and /metrics on this port; with --instances on as many from there on, and at the "
+            "first one /healthz/all, the health of the one that is worst off. 0 is any free port, and then each knows "
+            "of itself alone.",
             metavar="PORT",
             parser=options.whole(0, PORT_MAX),
         ),

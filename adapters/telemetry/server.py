@@ -1,4 +1,4 @@
-"""A small HTTP server for those who watch: `/healthz`, `/readyz` and `/metrics`.
+"""A small HTTP server for those who watch: `/healthz`, `/healthz/all`, `/readyz` and `/metrics`.
 
 It answers from threads of its own, so that a handler that blocks the event loop cannot make it silent; only native code
 that holds the interpreter can. It reads nothing but a request's first line and headers, changes nothing, and listens on
@@ -15,7 +15,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
@@ -24,12 +24,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from adapters.telemetry.health import Answer, Health
+from adapters.telemetry.together import Together
 from fsm.errors import ConfigurationError
 
 CONNECTION_S_MAX = 5.0
 """How long a connection may last, however it fills the time: each has one answer, which takes milliseconds."""
 CONNECTIONS_MAX = 16
 """Connections at once; one more is closed."""
+_ANYWHERE: Mapping[str, str] = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- nothing is bound here
+"""Where somebody who listens everywhere is asked from here."""
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
@@ -42,9 +45,10 @@ class _Server(ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, address: str, port: int, health: Health, render: Render) -> None:
+    def __init__(self, address: str, port: int, health: Health, together: Together, render: Render) -> None:
         self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
         self.health = health
+        self.together = together
         self.render = render
         self._since_s: dict[socket.socket, float] = {}
         super().__init__((address, port), _Handler)
@@ -83,13 +87,15 @@ class _Handler(BaseHTTPRequestHandler):
         match self.path.partition("?")[0]:
             case "/healthz":
                 self._answer(self.server.health.alive())
+            case "/healthz/all":
+                self._answer(self.server.together.alive())
             case "/readyz":
                 self._answer(self.server.health.ready())
             case "/metrics":
                 text, content_type = self.server.render(self.headers.get("Accept", ""))
                 self._send(HTTPStatus.OK, text, content_type)
             case _:
-                self._send(HTTPStatus.NOT_FOUND, b"there are /healthz, /readyz and /metrics\n", _TEXT)
+                self._send(HTTPStatus.NOT_FOUND, b"there are /healthz, /healthz/all, /readyz and /metrics\n", _TEXT)
 
     def do_HEAD(self) -> None:
         self.do_GET()
@@ -123,15 +129,17 @@ class WatchServer:
         address: of the host's own, such as 127.0.0.1.
         port: 0 for any that is free.
         health: answers for the worker.
+        beside: the ports of the workers under the same parent, for whom it answers as well if it is asked for all.
         render: the measures.
 
     Raises:
         ConfigurationError: nobody can listen there.
     """
 
-    def __init__(self, address: str, port: int, *, health: Health, render: Render) -> None:
+    def __init__(self, address: str, port: int, *, health: Health, render: Render, beside: Sequence[int] = ()) -> None:
+        together = Together(health.alive, address=_ANYWHERE.get(address, address), ports=beside)
         try:
-            self._server = _Server(address, port, health, render)
+            self._server = _Server(address, port, health, together, render)
         except (OSError, OverflowError) as exc:
             problem = f"{address} port {port} cannot be listened on: {getattr(exc, 'strerror', None) or exc}"
             remedy = "Choose another port, or an address of this machine by --health-address."

@@ -25,12 +25,14 @@ class Watching:
     Attributes:
         health_port: where health and metrics are served; 0 for any free port, None for not at all.
         health_address: on which of the host's addresses.
+        health_beside: where those of the workers beside it are, if it answers for them as well.
         backlog_s: how old the whole queue's counts among the metrics may be; None for no such counts.
         telemetry: where OpenTelemetry goes.
     """
 
     health_port: int | None = None
     health_address: str = LOOPBACK
+    health_beside: tuple[int, ...] = ()
     backlog_s: float | None = None
     telemetry: Backend = Backend.NONE
 
@@ -81,7 +83,11 @@ def watched_by(
 
             health = Health(state=lambda: measures.state, silent_s=silent_s, lease_s=lease_s)
             server = WatchServer(
-                watching.health_address, watching.health_port, health=health, render=Exposition(measures).render
+                watching.health_address,
+                watching.health_port,
+                health=health,
+                render=Exposition(measures).render,
+                beside=watching.health_beside,
             )
             url = stack.enter_context(server).url
         if watching.telemetry is not Backend.NONE:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -152,6 +154,37 @@ def test_each_of_several_workers_is_watched_at_its_own_port(sqlite: SqlitePlace,
         wait_for(lambda url=url: ask(f"{url}/readyz")[0] == 200)  # type: ignore[misc]
     names = {re.search(r'spotfsm_worker\{.*worker="([^"]+)"', ask(f"{url}/metrics")[1]) for url in urls}
     assert {found[1] for found in names if found is not None} == {"1-1", "1-2", "1-3"}
+
+
+def test_one_port_tells_of_any_instance_that_is_ill(sqlite: SqlitePlace, make_vm: MakeVm, tmp_path: Path) -> None:
+    """The first is asked for all: one whose event loop is blocked makes them ill, whichever it is."""
+    (tmp_path / "blocking.py").write_text("import time\n\nasync def handle(job):\n    time.sleep(1000)\n")
+    first = two_free_ports()
+    more = ("--instances", "2", "--health-port", str(first))
+    vm = make_vm(sqlite, handler="blocking:handle", concurrency=1, visibility_timeout_s=2.0, more=more)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        vm.start()
+    urls = sorted(addresses(vm, 2))
+    assert urls == [f"http://127.0.0.1:{first + number}" for number in (0, 1)]
+    for url in urls:
+        wait_for(lambda url=url: ask(f"{url}/readyz")[0] == 200)  # type: ignore[misc]
+    assert ask(f"{urls[0]}/healthz/all")[0] == 200
+    sqlite.put("x")
+    wait_for(lambda: ask(f"{urls[0]}/healthz/all")[0] == 503)
+    _, body = ask(f"{urls[0]}/healthz/all")
+    assert "must not block" in json.loads(body)["reason"]
+    assert 503 in [ask(f"{url}/healthz")[0] for url in urls]
+
+
+def two_free_ports() -> int:
+    """The first of two that follow each other."""
+    while True:
+        with socket.socket() as one, socket.socket() as other, suppress(OSError, OverflowError):
+            one.bind(("127.0.0.1", 0))
+            port = int(one.getsockname()[1])
+            other.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def test_a_port_that_is_taken_ends_the_worker_with_one_line(sqlite: SqlitePlace, make_vm: MakeVm) -> None:

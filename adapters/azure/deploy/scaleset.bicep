@@ -201,7 +201,7 @@ resource scaleSet 'Microsoft.Compute/virtualMachineScaleSets@2026-04-01' = {
               settings: {
                 protocol: 'http'
                 port: healthPort
-                requestPath: '/healthz'
+                requestPath: '/healthz/all'
                 // A minute: a worker that is started anew is no reason for a repair.
                 intervalInSeconds: 5
                 numberOfProbes: 12

@@ -80,7 +80,11 @@ def test_there_is_nothing_else(server: WatchServer) -> None:
     """Other paths are not found, other methods are refused, and a HEAD has no body."""
     assert ask(server, "/metrics") == (200, "text/plain", "measures\n")
     assert ask(server, "/metrics", "HEAD") == (200, "text/plain", "")
-    assert ask(server, "/") == (404, "text/plain; charset=utf-8", "there are /healthz, /readyz and /metrics\n")
+    assert ask(server, "/") == (
+        404,
+        "text/plain; charset=utf-8",
+        "there are /healthz, /healthz/all, /readyz and /metrics\n",
+    )
     assert ask(server, "/healthz/../../etc/passwd")[0] == 404
     assert ask(server, "/healthz", "POST")[0] == 501
 

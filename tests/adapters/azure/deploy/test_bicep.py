@@ -95,7 +95,8 @@ class TestWhatShips:
         probes = re.search(r"`numberOfProbes` of (\d+), a minute", README)
         assert settings is not None
         assert probes is not None
-        assert "requestPath: '/healthz'" in settings[1]
+        assert "requestPath: '/healthz/all'" in settings[1]
+        assert "request path `/healthz/all`" in README
         assert f"numberOfProbes: {probes[1]}\n" in settings[1]
         assert int(probes[1]) * 5 == 60
         assert "intervalInSeconds: 5\n" in settings[1]
