@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ANSWERS = {
@@ -52,8 +53,9 @@ def main() -> int:
 
 def transferred(blobs: Path, words: list[str]) -> int:
     """Keep a blob, unless one of its name is not to be overwritten, or give one back."""
-    given = dict(zip(words[3::2], words[4::2], strict=False))
-    blob, file = blobs / given["--name"], Path(given["--file"])
+    given = dict(pairwise(words))
+    name = given["--name"] if "--name" in given else given["--blob-url"].rpartition("/")[2]
+    blob, file = blobs / name, Path(given["--file"])
     blobs.mkdir(exist_ok=True)
     if words[2] == "download":
         file.write_bytes(blob.read_bytes())
