@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 
@@ -11,8 +12,10 @@ from fsm.errors import Evicted, HandlerFailedError
 from fsm.handler import Job
 from fsm.ports import JobControl, JobInput, JobRunner
 from fsm.record import canonical
+from simulator.explore.patience import CutShort
 from simulator.explore.plain import awaited
 from simulator.explore.steps import Killed, StepKind, Watch, Way
+from simulator.loop import Life
 from simulator.process import Process
 
 Handler = Callable[..., object]
@@ -43,10 +46,13 @@ class SteppedRunner(JobRunner):
         self._watch.began(process)
         try:
             awaitable = handler if inspect.iscoroutinefunction(handler) else awaited(handler, self._watch)
-            made = awaitable(Job(job, _Control(control, self._watch)))
-            result = canonical(await _Driven(made, self._watch))
-        except (Evicted, asyncio.CancelledError):
+            driven = _Driven(awaitable(Job(job, _Control(control, self._watch))), process.life, self._watch)
+            result = canonical(await driven)
+        except (Evicted, asyncio.CancelledError, KeyboardInterrupt):
             raise
+        except CutShort as exc:
+            process.die()
+            raise asyncio.CancelledError from exc
         except BaseException as exc:
             self._watch.errors.append(f"{type(exc).__name__}: {exc}")
             raise HandlerFailedError(f"{type(exc).__name__}: {exc}") from exc
@@ -89,18 +95,21 @@ class _Control(JobControl):
 class _Driven:
     """Awaits a coroutine, and is told whenever it waits."""
 
-    def __init__(self, coroutine: Coroutine[object, object, object], watch: Watch) -> None:
-        self._coroutine = coroutine
+    def __init__(self, coroutine: Coroutine[object, object, object], life: Life, watch: Watch) -> None:
+        self._own = [coroutine]
+        self._life = life
         self._watch = watch
 
     def __await__(self) -> Generator[object, object, object]:
-        coroutine, watch = self._coroutine, self._watch
+        own, life, watch = self._own, self._life, self._watch
         value: object = None
         error: BaseException | None = None
         while True:
+            if life.dead:
+                self._bury()
             try:
                 with watch.tracing():
-                    waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+                    waits_for = own[0].send(value) if error is None else own[0].throw(error)
             except StopIteration as stop:
                 watch.undo_if_killed()
                 return stop.value
@@ -108,17 +117,35 @@ class _Driven:
                 watch.undo_if_killed(exc)
                 raise
             way = watch.step(StepKind.WAIT)
-            if way is Way.KILL or watch.killed:
-                with suppress(RuntimeError):  # it waits in a `finally`: it is dead all the same
-                    coroutine.close()
-                watch.undo_if_killed()
+            if way is Way.KILL:
+                self._bury()
             value, error = None, None
             try:
                 if way is Way.NOTICE:
                     yield from asyncio.sleep(HOLD_S).__await__()
                 value = yield waits_for
             except GeneratorExit:
-                coroutine.close()
+                self._close()
                 raise
             except BaseException as exc:  # noqa: BLE001 -- it is the coroutine's to handle, whatever it is
                 error = exc
+
+    def _bury(self) -> None:
+        """End the coroutine of a dead process; whatever it does on its way out is put back.
+
+        Raises:
+            CancelledError: always.
+        """
+        self._watch.leave()
+        self._close()
+        self._watch.undo_if_killed()
+
+    def _close(self) -> None:
+        """End the coroutine, or, where it waits on in a `finally`, let go of it: it is dead all the same."""
+        with suppress(RuntimeError), self._watch.tracing():
+            self._own[0].close()
+        complain, sys.unraisablehook = sys.unraisablehook, lambda _unraisable: None
+        try:
+            self._own.clear()  # the interpreter tries once more to end it
+        finally:
+            sys.unraisablehook = complain

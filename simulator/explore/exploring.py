@@ -1,62 +1,82 @@
-"""Explores a handler: undisturbed first, then struck at each of its steps, in a world of its own each time.
-
-Each run has the production worker, a queue, a job store and one VM at a time. When the VM is taken, another one takes
-the message up after its lease has run out, with a process that knows nothing of the first.
-"""
+"""Explores a handler: undisturbed first, then struck at each of its steps, in a world of its own each time."""
 
 from __future__ import annotations
 
-import asyncio
+import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from fsm.errors import SpotfsmError
-from fsm.ports import VmIdentity
-from fsm.runner import WorkerSettings
 from simulator.explore.comparing import Outcome, differences
-from simulator.explore.driving import Handler, SteppedRunner
+from simulator.explore.patience import Cut, Patience
 from simulator.explore.places import Places
 from simulator.explore.plain import virtual_sleep
-from simulator.explore.steps import Step, StepKind, Watch, Way
+from simulator.explore.running import Run, Subject
+from simulator.explore.steps import TELLABLE, Step, Watch, Way
 from simulator.loop import virtually
-from simulator.observing import Observer
-from simulator.process import Ending, Process
-from simulator.vm import SimulatedVm
-from simulator.world import World
 
-NOTICE_S = 30.0
-UNDISTURBED_S_MAX = 7 * 86_400.0
-"""A handler may take a week of virtual time."""
+RUN_S_MAX = 10.0
+"""How long a run may take in real time, where nobody says otherwise."""
 LONGER_S = 3600.0
 """By how much a struck run may take longer than three undisturbed ones: leases run out, failures are tried again."""
-
-OnProgress = Callable[[int, int], None]
-"""Told before each run: how many are done, and how many there are."""
 
 
 class UndisturbedError(SpotfsmError):
     """The handler cannot be explored: it fails, or does something else each time, with nobody disturbing it."""
 
 
+class EndlessError(UndisturbedError):
+    """It does not end with nobody disturbing it, or not in time."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__(f"undisturbed, it has not ended after {progress.run}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """What is explored.
+class Progress:
+    """How far an exploration is.
 
     Attributes:
-        load: imports the handler anew, each time it is called.
-        files: the user's source files; their lines are steps.
-        text: the message.
-        given: files and directories that stand in its working directory.
+        done: runs with a strike that are over.
+        runs: how many there are to be; None as long as the undisturbed runs are on.
+        run_s: how long the present run has taken, in real time.
+        virtual_s: and in its own.
+        steps: how many steps its first VM has seen.
+        where: the line at which its handler was last seen; empty before the first.
     """
 
-    load: Callable[[], Handler]
-    files: frozenset[str]
-    text: str
-    given: tuple[Path, ...] = ()
+    done: int
+    runs: int | None
+    run_s: float
+    virtual_s: float
+    steps: int
+    where: str
+
+    @property
+    def run(self) -> str:
+        """How far the present run is, in words."""
+        seen = f", in {self.where}" if self.where else ""
+        hours = self.virtual_s / 3600.0
+        virtual = f"{self.virtual_s:.0f} s" if hours < 1.0 else f"{hours:,.0f} h"
+        return f"{self.run_s:.0f} s, {self.steps:,} steps and {virtual} of virtual time{seen}"
+
+
+class Onlooker:
+    """Is told how an exploration goes, in a thread of its own; this one does not care."""
+
+    def look(self, progress: Progress) -> None:
+        """How far it is; told several times a second."""
+
+    def stuck(self, progress: Progress, *, interrupted: bool) -> None:
+        """Nothing but the end of this process ends the handler; no file is left to be cleaned up.
+
+        Args:
+            progress: how far it is.
+            interrupted: it was to be ended for Ctrl-C, and not for the time it takes.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +110,8 @@ class Explored:
         steps: of the undisturbed run.
         kills, notices: how many runs were struck in which way.
         left_out: how many strikes were not tried, because there were too many.
+        untried: how many were not, because a run was cut short.
+        interrupted: it was Ctrl-C that cut it short, and no run without end.
     """
 
     text: str
@@ -98,75 +120,141 @@ class Explored:
     kills: int
     notices: int
     left_out: int
+    untried: int
+    interrupted: bool
     findings: tuple[Finding, ...]
 
     @property
     def ok(self) -> bool:
-        return not self.findings
+        """Whether all was tried, and all was as undisturbed."""
+        return not self.findings and not self.interrupted
 
 
-def explore(subject: Subject, *, runs_max: int = 2000, on_progress: OnProgress | None = None) -> Explored:
-    """Run a handler undisturbed, then once for each step and way to strike at it.
+def explore(
+    subject: Subject,
+    *,
+    runs_max: int = 2000,
+    run_s_max: float = RUN_S_MAX,
+    onlooker: Onlooker | None = None,
+) -> Explored:
+    """Run a handler undisturbed, then once for each step and way to strike at it; in the main thread.
 
     Args:
         subject: the handler and its message.
         runs_max: with more strikes than this, later passes of the same place are left out.
-        on_progress: told before each run.
+        run_s_max: how long a run may take in real time; one that takes longer is the last.
+        onlooker: told how it goes.
 
     Raises:
         UndisturbedError: there is nothing to compare with.
+        KeyboardInterrupt: Ctrl-C came before there was anything to compare with.
     """
     with tempfile.TemporaryDirectory(prefix="spotfsm-explore-") as root:  # one for all runs: paths are the same in each
-        return _explore(subject, Path(root), runs_max, on_progress)
+        return _Exploration(subject, Path(root), runs_max, run_s_max, onlooker or Onlooker()).explore()
 
 
-def _explore(subject: Subject, root: Path, runs_max: int, on_progress: OnProgress | None) -> Explored:
-    base, steps = _undisturbed(subject, root)
-    strikes = list(_strikes(steps))
-    chosen = sorted(_fewer(strikes, runs_max), key=lambda strike: strike[0].number)
-    astray: list[Finding] = []
-    for done, (step, way) in enumerate(chosen):
-        if on_progress is not None:
-            on_progress(done, len(chosen))
-        _, outcome = _run(subject, root, (step.number, way), within_s=3 * base.took_s + LONGER_S)
-        found = tuple(differences(base, outcome))
-        if found:
-            astray.append(Finding(step=step, way=way, differences=found, times=1))
-    return Explored(
-        text=subject.text,
-        result=base.result,
-        steps=len(steps),
-        kills=sum(way is Way.KILL for _, way in chosen),
-        notices=sum(way is Way.NOTICE for _, way in chosen),
-        left_out=len(strikes) - len(chosen),
-        findings=tuple(_grouped(astray)),
-    )
+Strike = tuple[Step, Way]
 
 
-def _undisturbed(subject: Subject, root: Path) -> tuple[Outcome, list[Step]]:
-    steps, base = _run(subject, root, None, within_s=UNDISTURBED_S_MAX)
-    if base.errors:
-        raise UndisturbedError(f"undisturbed, it fails: {base.errors[0]}")
-    if base.end != "completed":
-        raise UndisturbedError(f"undisturbed, it is {base.end}")
-    _, again = _run(subject, root, None, within_s=UNDISTURBED_S_MAX)
-    unlike = "; ".join(differences(base, again))
-    if unlike:
-        raise UndisturbedError(f"undisturbed, it does something else each time: {unlike}")
-    return base, steps
+class _Exploration:
+    """The runs of one message, one after the other."""
+
+    def __init__(self, subject: Subject, root: Path, runs_max: int, run_s_max: float, onlooker: Onlooker) -> None:
+        self._subject = subject
+        self._root = root
+        self._runs_max = runs_max
+        self._onlooker = onlooker
+        self._patience = Patience(run_s_max, lambda: onlooker.look(self._progress()), self._stuck)
+        self._done = 0
+        self._runs: int | None = None
+        self._run: Run | None = None
+
+    def explore(self) -> Explored:
+        with self._patience:
+            base, watch = self._undisturbed()
+            chosen = _fewer(_strikes(watch.steps), self._runs_max)
+            self._runs = len(chosen)
+            findings = tuple(_grouped(list(self._astray(base, chosen))))
+        tried = [way for _, way in chosen[: self._done]]
+        return Explored(
+            text=self._subject.text,
+            result=base.result,
+            steps=watch.count,
+            kills=tried.count(Way.KILL),
+            notices=tried.count(Way.NOTICE),
+            left_out=watch.count + watch.tellable - len(chosen),
+            untried=len(chosen) - len(tried),
+            interrupted=self._patience.cut is Cut.INTERRUPTED,
+            findings=findings,
+        )
+
+    def _undisturbed(self) -> tuple[Outcome, Watch]:
+        watch, base = self._live(None, within_s=None)
+        if base.errors:
+            raise UndisturbedError(f"undisturbed, it fails: {base.errors[0]}")
+        if base.end != "completed":
+            raise UndisturbedError(f"undisturbed, it is {base.end}")
+        _, again = self._live(None, within_s=None)
+        unlike = "; ".join(differences(base, again))
+        if unlike:
+            raise UndisturbedError(f"undisturbed, it does something else each time: {unlike}")
+        return base, watch
+
+    def _astray(self, base: Outcome, strikes: Sequence[Strike]) -> Iterator[Finding]:
+        for step, way in strikes:
+            _, outcome = self._live((step.number, way), within_s=3 * base.took_s + LONGER_S)
+            match self._patience.cut:
+                case None:
+                    found = tuple(differences(base, outcome))
+                case Cut.TOO_LONG:
+                    found = (f"it does not end: stopped after {self._progress().run}",)
+                case Cut.INTERRUPTED:
+                    return
+            self._done += 1
+            if found:
+                yield Finding(step=step, way=way, differences=found, times=1)
+            if self._patience.cut is not None:
+                return
+
+    def _live(self, target: tuple[int, Way] | None, *, within_s: float | None) -> tuple[Watch, Outcome]:
+        """One run, in a world of its own; an undisturbed one that is cut short is of no use."""
+        places = Places(self._root, self._subject.given)
+        self._run = Run(self._subject, places, target, self._patience, passes_max=self._runs_max)
+        with places.entered(), virtual_sleep():
+            outcome = virtually(partial(self._run.live, within_s))
+        if target is None and self._patience.cut is Cut.INTERRUPTED:
+            raise KeyboardInterrupt
+        if target is None and self._patience.cut is Cut.TOO_LONG:
+            raise EndlessError(self._progress())
+        return self._run.watch, outcome
+
+    def _stuck(self) -> None:
+        shutil.rmtree(self._root, ignore_errors=True)
+        self._onlooker.stuck(self._progress(), interrupted=self._patience.cut is Cut.INTERRUPTED)
+
+    def _progress(self) -> Progress:
+        steps, where = (0, "") if self._run is None else self._run.watch.progress
+        return Progress(
+            done=self._done,
+            runs=self._runs,
+            run_s=self._patience.run_s,
+            virtual_s=0.0 if self._run is None else self._run.virtual_s,
+            steps=steps,
+            where=where,
+        )
 
 
-def _strikes(steps: Sequence[Step]) -> Iterator[tuple[Step, Way]]:
-    """Between two lines nobody can tell the handler anything: there it is only killed."""
+def _strikes(steps: Sequence[Step]) -> Iterator[Strike]:
     for step in steps:
         yield step, Way.KILL
-        if step.kind in (StepKind.WAIT, StepKind.CHECKPOINT, StepKind.SAVED):
+        if step.kind in TELLABLE:
             yield step, Way.NOTICE
 
 
-def _fewer(strikes: list[tuple[Step, Way]], runs_max: int) -> list[tuple[Step, Way]]:
-    """The first passes of every place before the later ones."""
-    return sorted(strikes, key=lambda strike: (strike[0].passing, strike[0].number))[:runs_max]
+def _fewer(strikes: Iterable[Strike], runs_max: int) -> list[Strike]:
+    """The first passes of every place before the later ones; in the order of the steps."""
+    chosen = sorted(strikes, key=lambda strike: (strike[0].passing, strike[0].number))[:runs_max]
+    return sorted(chosen, key=lambda strike: strike[0].number)
 
 
 def _grouped(findings: Sequence[Finding]) -> Iterator[Finding]:
@@ -184,85 +272,3 @@ def _grouped(findings: Sequence[Finding]) -> Iterator[Finding]:
         first = alike[0][0]
         times = sum(map(len, alike))
         yield Finding(step=first.step, way=first.way, differences=first.differences, times=times)
-
-
-# -- one run ----------------------------------------------------------------------------------------------------------
-
-
-def _run(
-    subject: Subject, root: Path, target: tuple[int, Way] | None, *, within_s: float
-) -> tuple[list[Step], Outcome]:
-    places = Places(root, subject.given)
-    with places.entered(), virtual_sleep():
-        return virtually(partial(_live, subject, places, target, within_s))
-
-
-async def _live(
-    subject: Subject, places: Places, target: tuple[int, Way] | None, within_s: float
-) -> tuple[list[Step], Outcome]:
-    """One VM, and after it another, until the message is gone."""
-    settled = asyncio.Event()
-    world = World(observers=[_WhenDeleted(settled)])
-    watch = Watch(subject.files, places, target)
-    message_id = world.queues.put(world.queue_name, subject.text)
-    vm, process = _start(world, subject, watch, 1)
-    watch.notify = partial(_announce, world, vm)
-    await _first(settled, watch.struck, within_s=within_s)
-    if watch.struck.is_set():
-        if process.alive and target is not None and target[1] is Way.NOTICE:
-            await _first(settled, within_s=NOTICE_S)
-        await process.kill(Ending.EVICTED)
-        if not settled.is_set():
-            places.new_vm()
-            _, process = _start(world, subject, watch, 2)
-            await _first(settled, within_s=within_s)
-    took_s = world.clock.monotonic_s()
-    await process.kill()
-    return watch.steps, _outcome(world, message_id, watch, places, took_s if settled.is_set() else None)
-
-
-def _start(world: World, subject: Subject, watch: Watch, number: int) -> tuple[SimulatedVm, Process]:
-    name = f"vm-{number}"
-    vm = SimulatedVm(
-        VmIdentity(vm_id=name, name=name, boot_id=f"{name}-boot", priority="Spot", eviction_policy="Delete")
-    )
-
-    def runner(whose: Callable[[], Process]) -> SteppedRunner:
-        return SteppedRunner(subject.load, whose, watch)
-
-    return vm, world.start(vm, runner, WorkerSettings(concurrency=1))
-
-
-def _announce(world: World, vm: SimulatedVm) -> None:
-    vm.notify("explored", not_before=world.clock.now() + timedelta(seconds=NOTICE_S))
-
-
-async def _first(*events: asyncio.Event, within_s: float) -> None:
-    """Wait until one of them is set, or the time is over."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    await asyncio.wait(waits, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
-    for wait in waits:
-        wait.cancel()
-
-
-def _outcome(world: World, message_id: str, watch: Watch, places: Places, took_s: float | None) -> Outcome:
-    record = world.store.look(world.queue_name, message_id)
-    poisoned = world.queues.length(f"{world.queue_name}-poison") > 0
-    end = "never done" if took_s is None else "poisoned" if poisoned else "completed"
-    return Outcome(
-        end=end,
-        result=None if record is None else record.result,
-        files=places.files(),
-        errors=tuple(watch.errors),
-        took_s=took_s or 0.0,
-    )
-
-
-class _WhenDeleted(Observer):
-    """Tells when the message has found its end."""
-
-    def __init__(self, settled: asyncio.Event) -> None:
-        self._settled = settled
-
-    def deleted(self, _message_id: str) -> None:
-        self._settled.set()

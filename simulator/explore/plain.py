@@ -7,13 +7,14 @@ sleeps in virtual time.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from _typeshed import TraceFunction
 
 Work = Callable[[], Awaitable[None]]
+PROD_S = 0.05
+"""A dead handler that has asked for nothing so long, in real time, is told that it is dead all the same."""
+END_S_MAX = 2.0
+"""One that has not ended after this never will."""
 _really_sleep = time.sleep
 
 
@@ -91,32 +96,43 @@ class _Turns:
         thread = threading.Thread(target=self._work, args=(handler, PlainJob(job, self)), daemon=True)
         thread.start()
         while True:
-            asked = self._asked.get()
+            try:
+                asked = self._asked.get()
+                if not isinstance(asked, _Ended):
+                    await asked()
+            except Exception as exc:  # noqa: BLE001 -- it is the handler's to handle, whatever it is
+                self._answers.put(exc)
+                continue
+            except BaseException:
+                with nullcontext() if self._watch is None else self._watch.patience.outside():
+                    self._end(thread)
+                raise
             if isinstance(asked, _Ended):
                 thread.join()
                 if asked.error is not None:
                     raise asked.error
                 return asked.result
-            try:
-                await asked()
-            except Exception as exc:  # noqa: BLE001 -- it is the handler's to handle, whatever it is
-                self._answers.put(exc)
-            except BaseException:
-                self._end(thread)
-                raise
-            else:
-                self._answers.put(None)
+            self._answers.put(None)
 
     def _end(self, thread: threading.Thread) -> None:
-        """Whatever a dead handler asks for, it is told that it is dead."""
-        while True:
+        """Whatever a dead handler asks for, it is told that it is dead; and so it is if it asks for nothing.
+
+        One that will not let go is left behind.
+        """
+        until_s = time.monotonic() + END_S_MAX
+        while thread.is_alive() and time.monotonic() < until_s:
             self._answers.put(Killed())
-            asked = self._asked.get()
+            try:
+                asked = self._asked.get(timeout=PROD_S)
+            except Empty:
+                _raise_in(thread, Killed)
+                continue
             if isinstance(asked, _Ended):
                 thread.join()
                 if asked.error is not None:
                     let_go(asked.error)
-                return
+        if thread.is_alive() and self._watch is not None:
+            self._watch.patience.lose()
 
     # -- the handler's side -------------------------------------------------------------------------------------------
 
@@ -138,7 +154,8 @@ class _Turns:
                 ended = _Ended(result=handler(job))
         except BaseException as exc:  # noqa: BLE001 -- it is told in the world's thread
             ended = _Ended(error=exc)
-        self._asked.put(ended)
+        with suppress(Killed):
+            self._asked.put(ended)
 
     @contextmanager
     def _traced(self) -> Iterator[None]:
@@ -167,6 +184,11 @@ class _Turns:
             yield
         finally:
             sys.settrace(None)
+
+
+def _raise_in(thread: threading.Thread, error: type[BaseException]) -> None:
+    """Raise an error in another thread, before the next line of Python that it runs."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(error))
 
 
 class _Ours(threading.local):

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from simulator.explore.patience import Patience
 from simulator.explore.places import Files, Places
 from simulator.process import Ending, Process
 
@@ -38,6 +40,10 @@ class StepKind(StrEnum):
     """It is durable, and the handler does not know."""
     RETURNED = "after returning from"
     """The result is not recorded."""
+
+
+TELLABLE = frozenset({StepKind.WAIT, StepKind.CHECKPOINT, StepKind.SAVED})
+"""Between two lines nobody can tell the handler anything: there it is only killed."""
 
 
 class Way(StrEnum):
@@ -76,6 +82,7 @@ class Step:
         return line_text(self.file, self.line)
 
 
+@cache
 def line_text(file: str, line: int) -> str:
     """`jobs.py:12 "await job.checkpoint(page)"`."""
     source = linecache.getline(file, line).partition("  # ")[0].strip()
@@ -100,22 +107,36 @@ class Watch:
         files: whose lines are steps.
         places: what is outside is put back to how it was at the kill, `finally` blocks or not.
         target: the step to strike at, and how; None to let it run.
+        patience: is told when the user's code runs.
+        passes_max: of each place so many passes are kept; later ones are counted.
 
     Attributes:
         steps: those of the first run so far; kept only where nothing is to be struck.
+        count, tellable: how many there were in all, and how many of a kind that is tellable.
         struck: set once it has struck.
         errors: what the handler raised, run by run.
     """
 
-    def __init__(self, files: frozenset[str], places: Places, target: tuple[int, Way] | None) -> None:
+    def __init__(
+        self,
+        files: frozenset[str],
+        places: Places,
+        target: tuple[int, Way] | None,
+        patience: Patience,
+        *,
+        passes_max: int,
+    ) -> None:
         self.steps: list[Step] = []
         self.struck = asyncio.Event()
         self.errors: list[str] = []
         self.notify: Callable[[], None] = lambda: None
+        self.patience = patience
         self._files = files
         self._places = places
         self._target = target
-        self._count = 0
+        self._passes_max = passes_max
+        self.count = 0
+        self.tellable = 0
         self._runs = 0
         self._process: Process | None = None
         self._left: Files | None = None
@@ -136,11 +157,14 @@ class Watch:
         """The handler is at a step where it was last seen; a kill is done when this returns, a notice is on its way."""
         if not self._first:
             return None
-        number, self._count = self._count, self._count + 1
+        number, self.count = self.count, self.count + 1
         if self._target is None:
             file, line = self._last
             place = (kind, file, line)
             passing = self._passings[place] = self._passings.get(place, 0) + 1
+            self.tellable += kind in TELLABLE
+            if passing > self._passes_max:
+                return None
             before = self._ran if kind is StepKind.LINE else ""
             self.steps.append(Step(number=number, kind=kind, file=file, line=line, passing=passing, before=before))
             return None
@@ -150,11 +174,16 @@ class Watch:
         self.struck.set()
         if way is Way.KILL:
             assert self._process is not None
-            self._left = self._places.files()
+            self.leave()
             self._process.die(Ending.EVICTED)
         else:
             self.notify()
         return way
+
+    def leave(self) -> None:
+        """The handler is dead: what is outside stays as it is now."""
+        if self._left is None:
+            self._left = self._places.files()
 
     def undo_if_killed(self, error: BaseException | None = None) -> None:
         """Put back what a killed handler has changed since, and end it.
@@ -172,23 +201,23 @@ class Watch:
             self._left = None
             raise asyncio.CancelledError
 
-    @property
-    def killed(self) -> bool:
-        """Whether what the handler has done since the kill is still to be put back."""
-        return self._left is not None
-
     @contextmanager
     def tracing(self) -> Iterator[None]:
-        """Lines of the user's files are steps."""
-        if not self._first:
-            yield
-            return
+        """The user's code: lines of its files are steps, and it may be cut short."""
         before = sys.gettrace()
-        sys.settrace(self._called)
+        if self._first:
+            sys.settrace(self._called)
+        self.patience.inside = True
         try:
             yield
         finally:
+            self.patience.inside = False
             sys.settrace(before)
+
+    @property
+    def progress(self) -> tuple[int, str]:
+        """How many steps the first run has come, and at which line it was last seen."""
+        return self.count, line_text(*self._last) if self._last[0] else ""
 
     def is_ours(self, file: str) -> bool:
         """Whether lines of this file are steps now."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import sys
 import tempfile
 import threading
 import time
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fsm.handler import Job, Json
-from simulator.explore import Explored, Handler, StepKind, Subject, UndisturbedError, Way, explore
+from simulator.explore import (
+    EndlessError,
+    Explored,
+    Handler,
+    Onlooker,
+    Progress,
+    StepKind,
+    Subject,
+    UndisturbedError,
+    Way,
+    explore,
+)
 from simulator.explore.comparing import Outcome, differences
 from simulator.explore.places import Files, Places
 from simulator.explore.plain import PlainJob
@@ -25,9 +37,18 @@ NAMES = st.text("abc", min_size=1, max_size=3)
 CONTENTS = st.dictionaries(st.builds("/".join, st.lists(NAMES, min_size=1, max_size=3)), st.binary(max_size=20))
 
 
-def explored(handler: Handler, *, text: str = "{}", runs_max: int = 2000) -> Explored:
+def explored(
+    handler: Handler,
+    *,
+    text: str = "{}",
+    runs_max: int = 2000,
+    run_s_max: float = 60.0,
+    files: frozenset[str] = frozenset({__file__}),
+    onlooker: Onlooker | None = None,
+) -> Explored:
     """Explore a handler that stands in this file."""
-    return explore(Subject(load=lambda: handler, files=frozenset({__file__}), text=text), runs_max=runs_max)
+    subject = Subject(load=lambda: handler, files=files, text=text)
+    return explore(subject, runs_max=runs_max, run_s_max=run_s_max, onlooker=onlooker)
 
 
 def append(line: str) -> None:
@@ -218,6 +239,162 @@ def test_a_plain_function_that_is_not_idempotent_is_named() -> None:
     assert found.findings[0].differences == ("log.txt has 4 lines instead of 3: '0' once too often",)
     assert "job.checkpoint(number + 1)" in str(found.findings[0])
     assert threading.active_count() == threads
+
+
+# -- handlers that do not end -----------------------------------------------------------------------------------------
+
+
+async def sleeps_for_ever(job: Job) -> Json:
+    while True:  # noqa: ASYNC110 -- this is what is wrong with it
+        await asyncio.sleep(1)
+
+
+async def waits_for_ever(job: Job) -> Json:
+    await asyncio.Event().wait()
+    return 1
+
+
+async def spins(job: Job) -> Json:
+    while True:
+        pass
+
+
+async def blocks(job: Job) -> Json:
+    time.sleep(3600)  # noqa: ASYNC251 -- this is what is wrong with it
+    return 1
+
+
+async def waits_whatever_is_raised(job: Job) -> Json:
+    for _ in range(100_000):
+        with suppress(BaseException):
+            await asyncio.sleep(3600)
+    return 1
+
+
+async def spins_on_its_way_out(job: Job) -> Json:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        while True:
+            pass
+
+
+def plain_spins(job: PlainJob) -> Json:
+    while True:
+        pass
+
+
+def plain_sleeps_for_ever(job: PlainJob) -> Json:
+    while True:
+        time.sleep(1)
+
+
+ENDLESS = [
+    sleeps_for_ever,
+    waits_for_ever,
+    spins,
+    blocks,
+    waits_whatever_is_raised,
+    spins_on_its_way_out,
+    plain_spins,
+    plain_sleeps_for_ever,
+]
+
+
+@pytest.mark.parametrize("files", [frozenset({__file__}), frozenset()], ids=["traced", "in-a-library"])
+@pytest.mark.parametrize("handler", ENDLESS)
+def test_a_handler_that_never_ends_is_told_as_such(handler: Handler, files: frozenset[str]) -> None:
+    """However it does not end: what it waits for, loops over or catches; and nothing of it goes on."""
+    before = (Path.cwd(), threading.active_count(), sys.gettrace(), signal.getsignal(signal.SIGINT))
+    with pytest.raises(
+        EndlessError, match=r"undisturbed, it has not ended after \d+ s, [\d,]+ steps and [\d,]+ [sh] of"
+    ):
+        explored(handler, run_s_max=0.3, files=files)
+    assert (Path.cwd(), threading.active_count(), sys.gettrace(), signal.getsignal(signal.SIGINT)) == before
+
+
+async def ends_once(job: Job) -> Json:
+    await asyncio.sleep(1)
+    while job.attempt > 1:
+        pass
+    await asyncio.sleep(1)
+    return 1
+
+
+def plain_ends_once(job: PlainJob) -> Json:
+    time.sleep(1)
+    while job.attempt > 1:
+        pass
+    return 1
+
+
+@pytest.mark.parametrize("handler", [ends_once, plain_ends_once])
+def test_one_that_does_not_end_when_resumed_is_a_finding_and_the_last(handler: Handler) -> None:
+    """The step is named, and no hours are spent on finding the same at the next ones."""
+    found = explored(handler, run_s_max=1.0)
+    (finding,) = found.findings
+    assert str(finding).startswith("killed before test_exploring.py:")
+    assert "it does not end: stopped after 1 s, " in str(finding)
+    assert (found.kills, found.notices) == (1, 0)
+    assert found.untried > 3
+    assert not found.interrupted
+
+
+def test_progress_is_told_of_every_run() -> None:
+    """How far it is, and where the handler is, however long a run takes."""
+    told: list[Progress] = []
+
+    class Told(Onlooker):
+        def look(self, progress: Progress) -> None:
+            told.append(progress)
+
+    with pytest.raises(EndlessError):
+        explored(sleeps_for_ever, run_s_max=1.0, onlooker=Told())
+    assert len(told) >= 3
+    assert {progress.runs for progress in told} == {None}
+    assert [progress.steps for progress in told] == sorted(progress.steps for progress in told)
+    assert told[-1].virtual_s > 60
+    assert "await asyncio.sleep(1)" in told[-1].run or "while True:" in told[-1].run
+    told.clear()
+    explored(plain, onlooker=Told())
+    assert {progress.done for progress in told} >= {0, told[-1].done}
+    assert told[-1].runs is not None
+    assert 0 < told[-1].done <= told[-1].runs
+
+
+async def is_interrupted(job: Job) -> Json:
+    await asyncio.sleep(1)
+    if job.attempt > 1:
+        append("again")
+    if job.text == "at once" or job.attempt > 1:
+        signal.raise_signal(signal.SIGINT)
+    return 1
+
+
+def test_ctrl_c_leaves_what_was_found() -> None:
+    """Findings until then are not lost; before there can be any, it is Ctrl-C as everywhere."""
+    found = explored(is_interrupted)
+    assert found.interrupted
+    assert not found.ok
+    assert found.untried > 3
+    with pytest.raises(KeyboardInterrupt):
+        explored(is_interrupted, text="at once")
+
+
+async def counts_passes(job: Job) -> Json:
+    for _ in range(3000):
+        await asyncio.sleep(0)
+    return 1
+
+
+def test_steps_that_will_not_be_struck_are_only_counted() -> None:
+    """A loop of a million passes is no reason to run out of memory, and the numbers stay right."""
+    whole, thin = explored(counts_passes, runs_max=20), explored(counts_passes, runs_max=10)
+    assert whole.steps == thin.steps > 6000
+    assert whole.kills + whole.notices + whole.left_out == thin.kills + thin.notices + thin.left_out
+
+
+# -- what is left -----------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_left_behind() -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.adapters.cli.conftest import Command
+from tests.adapters.cli.conftest import PATIENCE_S, Command
 
 BROKEN = "simulator.examples.invoices_broken:handle"
 RIGHT = "simulator.examples.invoices_right:handle"
@@ -96,3 +99,89 @@ def test_what_cannot_be_explored_is_said_in_one_line(
     ended = inside("explore", handler)
     assert ended.code == 2
     assert ended.error_line.startswith(complaint)
+
+
+ENDLESS = """
+import asyncio
+
+async def sleeps(job):
+    while True:
+        await asyncio.sleep(1)
+
+async def deaf(job):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+
+async def long(job):
+    for _ in range(300):
+        await asyncio.sleep(1)
+"""
+
+
+@pytest.fixture
+def endless(directory: Path) -> None:
+    """A module of handlers that never end, or not soon."""
+    (directory / "endless.py").write_text(ENDLESS)
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_handler_that_never_ends_is_told_with_the_setting(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 2 after --run-timeout, and until then where it is; the line says what raises the limit."""
+    monkeypatch.delitem(sys.modules, "endless", raising=False)
+    ended = inside("explore", "endless:sleeps", "--run-timeout", "3s")
+    assert ended.code == 2
+    *progress, error = ended.err.splitlines()
+    assert progress
+    assert all(line.startswith("undisturbed run: 2 s, ") and "endless.py:" in line for line in progress)
+    assert error.startswith("error: handler: message '{}': undisturbed, it has not ended after 3 s, ")
+    assert error.endswith("Let it end; if it is only slow, raise --run-timeout or give it a smaller --message.")
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("endless")
+def test_one_that_catches_whatever_is_to_end_it_is_told_as_well(spotfsm: Command, tmp_path: Path) -> None:
+    """Exit 2 all the same, with the process, and without its files."""
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    ended = spotfsm("explore", "endless:deaf", "--run-timeout", "1s", env={"TMPDIR": str(scratch)})
+    assert ended.code == 2
+    assert "error: handler: message '{}': it has not ended after " in ended.err
+    assert "Traceback" not in ended.err
+    assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("handler", ["deaf", "sleeps"])
+@pytest.mark.usefixtures("endless")
+def test_ctrl_c_ends_whatever_runs(start: Callable[..., subprocess.Popen[str]], handler: str) -> None:
+    """Exit 130 without a complaint, whatever the handler thinks of it."""
+    command = start("explore", f"endless:{handler}", "--run-timeout", "1h")
+    assert command.stderr is not None
+    assert command.stderr.readline().startswith("undisturbed run: ")
+    command.send_signal(signal.SIGINT)
+    out, err = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 130
+    assert out == ""
+    assert all(line.startswith("undisturbed run: ") for line in err.splitlines()), err
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("endless")
+def test_after_ctrl_c_there_is_what_was_tried(start: Callable[..., subprocess.Popen[str]]) -> None:
+    """Exit 130, and the numbers until then."""
+    command = start("explore", "endless:long", "--json")
+    assert command.stderr is not None
+    while " runs" not in (line := command.stderr.readline()):
+        assert line, command.wait()
+    command.send_signal(signal.SIGINT)
+    out, _ = command.communicate(timeout=PATIENCE_S)
+    assert command.returncode == 130
+    shown = json.loads(out)
+    assert (shown["ok"], shown["interrupted"]) == (False, True)
+    (message,) = shown["messages"]
+    assert message["kills"] + message["notices"] >= int(line.split()[0])
+    assert message["untried"] > 0
