@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from fsm.notices import EventsDocument, ScheduledEvent
+from fsm.notices import EventsDocument
 from fsm.ports import VmIdentity
 from fsm.spot_vm import ABSENT, SPOT_VM, Offer, Terms, VmState, cost_usd_per_h
 from simulator.clock import SimulatedClock
@@ -106,6 +106,10 @@ class Machine:
         """Its worker's process, if one is alive."""
         return self.process if self.process is not None and self.process.alive else None
 
+    def gone_since(self, boot: int) -> bool:
+        """Whether this boot of the VM is over."""
+        return self.boots != boot or not self.running
+
     def allocate(self, before: VmState, allocation: int) -> None:
         """The VM comes up: a new boot, and a new VM if there was none."""
         self.allocation = allocation
@@ -123,20 +127,6 @@ class Machine:
             priority="Spot",
             eviction_policy=self.plan.policy.value,
         )
-
-
-def announce(machines: list[Machine], event: ScheduledEvent) -> None:
-    """Show an event on every VM of the set: Azure broadcasts them."""
-    for machine in machines:
-        if machine.running:
-            machine.vm.announce(event)
-
-
-def retract(machines: list[Machine], event_id: str) -> None:
-    """Take an event back wherever it is shown."""
-    for machine in machines:
-        if any(event.event_id == event_id for event in machine.vm.document.events):
-            machine.vm.withdraw(event_id)
 
 
 StartWorker = Callable[[Machine], Process]

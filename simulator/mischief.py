@@ -120,16 +120,16 @@ class Mischief:
         if not machine.doomed:
             self._platform.withdrawn += 1
             self._injector.happened["notice_withdrawn"] += 1
-            await self._platform.show(machine.name, "Preempt", lasts_s, in_s=lasts_s + 10.0)
+            await self._platform.notices.show(machine.name, "Preempt", lasts_s, in_s=lasts_s + 10.0)
 
     async def _foreign_notice(self, _machine: Machine, lasts_s: float) -> None:
         self._injector.happened["notice_foreign"] += 1
-        await self._platform.show("another-vm", "Preempt", lasts_s, in_s=30.0)
+        await self._platform.notices.show("another-vm", "Preempt", lasts_s, in_s=30.0)
 
     async def _freeze(self, machine: Machine, lasts_s: float, *, announced: bool, notice_s: float = 15.0) -> None:
         """The VM stands still: its worker does nothing, and the world goes on."""
         if announced:
-            await self._platform.show(machine.name, "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
+            await self._platform.notices.show(machine.name, "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
             if self._platform.is_calm:
                 return
         process = machine.worker

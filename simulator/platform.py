@@ -1,4 +1,4 @@
-"""The simulated Azure: it allocates, refuses, announces or not, evicts, and starts workers; and the operator's policy.
+"""The simulated Azure: it allocates, refuses, announces or not, evicts, and starts workers.
 
 Every change of a VM is a row of the Spot VM table, taken by the engine that runs it in production, and what it sets off
 is decided by the joint rules. A VM is evicted when the market has no room for it or a price above its limit, or when it
@@ -10,33 +10,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from contextvars import Context
-from dataclasses import replace
-from datetime import timedelta
 from decimal import Decimal
 
 from fsm.application import AppState, AppTrigger
 from fsm.engine import Engine
 from fsm.joint import AFTER_VM, FireApplication
 from fsm.journal_kinds import Kind
-from fsm.notices import ScheduledEvent
 from fsm.spot_vm import SPOT_VM, Offer, VmFact, VmRow, VmState, VmTrigger, vm_facts
 from simulator.faults import Injector
 from simulator.journal import PLATFORM
-from simulator.machine import Machine, SkewedClock, StartWorker, announce, retract
+from simulator.machine import Machine, SkewedClock, StartWorker
 from simulator.market import Market, Moment
 from simulator.mischief import Mischief
+from simulator.notices import Notices
 from simulator.observing import Observer
+from simulator.operating import Operator
 from simulator.process import Ending, Process
-from simulator.scenario import Action, Scenario, ScriptedEvent
+from simulator.scenario import Scenario, ScriptedEvent
 from simulator.workload import drawn_length
 from simulator.world import World
 
 RESTART_WORKER_S = 5.0
 """A worker whose process ended is started again after this, as its unit says."""
-ACKNOWLEDGED_S = 1.0
-"""An acknowledged event starts about this much later."""
 AT_START_S = 5.0
 """A VM that is evicted at its start is taken, or announced to be, within this."""
 RECOVERY_ROUNDS = 12
@@ -50,7 +46,8 @@ class Platform(Observer):
         machines: in the order of the scenario.
         evictions, announced, withdrawn: how often VMs were taken, how often that was announced, and how many
             announcements came to nothing.
-        refusals: how often an allocation was refused.
+        notices: what Scheduled Events shows of it.
+        operator: who brings its VMs back.
         is_calm: nothing goes wrong any more.
     """
 
@@ -66,12 +63,10 @@ class Platform(Observer):
         self._journal = world.journal_of(PLATFORM)
         self._random = world.random("platform")
         self._allocations = 0
-        self._events = 0
-        self._acknowledged: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self.is_calm = False
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.evictions = self.announced = self.withdrawn = self.refusals = 0
+        self.evictions = self.announced = self.withdrawn = 0
         skewed = scenario.faults.clock_skew_s_max
         self.machines = [
             Machine(f"{plan.name}-{number}", plan, SkewedClock(self._random.uniform(-skewed, skewed)))
@@ -81,6 +76,8 @@ class Platform(Observer):
         self._by_name = {machine.name: machine for machine in self.machines}
         if skewed:
             injector.happened["clock_skew_s_max"] += len(self.machines)
+        self.notices = Notices(self.machines, world.clock, self._random)
+        self.operator = Operator(self, scenario.operator, self._random)
         self._mischief = Mischief(self, scenario, world, injector, self._random)
 
     # -- its life -----------------------------------------------------------------------------------------------------
@@ -90,7 +87,7 @@ class Platform(Observer):
         self._note_market()
         self.spawn(self._follow_market())
         for machine in self.machines:
-            self.spawn(self._operate(machine))
+            self.spawn(self.operator.operate(machine))
         self._mischief.begin()
 
     def calm(self) -> None:
@@ -315,8 +312,8 @@ class Platform(Observer):
                 announced = self._random.random() < plan.announced
                 notice_s = self._random.uniform(plan.notice_s_min, plan.notice_s_max) if announced else -1.0
             if notice_s >= 0:
-                event_id = await self._give_notice(machine, notice_s)
-            if _gone(machine, boot) or (self.is_calm and not event_id):
+                event_id = await self.notices.give(machine, notice_s)
+            if machine.gone_since(boot) or (self.is_calm and not event_id):
                 return False
             if outage_s is None and not market:
                 outage_s = drawn_length(self._random, plan.outage_s, plan.outage)
@@ -326,7 +323,7 @@ class Platform(Observer):
             return taken
         finally:
             machine.doomed = False
-            retract(self.machines, event_id)
+            self.notices.retract(event_id)
 
     def take(self, machine: Machine, *, outage_s: float | None) -> bool:
         """Take a VM in this very moment, announced or not.
@@ -352,66 +349,10 @@ class Platform(Observer):
         """Take a VM when it suits the platform: with or without a notice, as its plan draws it."""
         self.spawn(self.evict(machine))
 
-    async def _give_notice(self, machine: Machine, notice_s: float) -> str:
-        """Announce, and wait until it is time: as announced, earlier, or soon after it was acknowledged."""
-        event_id = self._new_event_id()
-        event = ScheduledEvent(
-            event_id=event_id,
-            event_type="Preempt",
-            resources=(machine.name,),
-            started=False,
-            not_before=self._world.clock.now() + timedelta(seconds=notice_s),
-            duration_s=None,
-            source="Platform",
-        )
-        announce(self.machines, event)
-        acknowledged = self._acknowledged[event_id] = asyncio.Event()
-        plan, draw, late_s = machine.plan, self._random.random(), 0.0
-        if draw < plan.early:
-            notice_s *= self._random.random()
-        elif draw < plan.early + plan.late:
-            late_s = self._random.uniform(0.0, plan.late_s_max)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(notice_s):
-                await acknowledged.wait()
-                await asyncio.sleep(ACKNOWLEDGED_S)
-                late_s = 0.0
-        del self._acknowledged[event_id]
-        if late_s > 0:
-            announce(self.machines, replace(event, started=True, not_before=None))
-            await asyncio.sleep(late_s)
-        return event_id
-
-    async def show(
-        self, vm_name: str, event_type: str, lasts_s: float, *, in_s: float, duration_s: float | None = None
-    ) -> None:
-        """Announce an event on every VM, and take it back after `lasts_s`; nothing else comes of it."""
-        event_id = self._new_event_id()
-        announce(
-            self.machines,
-            ScheduledEvent(
-                event_id=event_id,
-                event_type=event_type,
-                resources=(vm_name,),
-                started=False,
-                not_before=self._world.clock.now() + timedelta(seconds=in_s),
-                duration_s=duration_s,
-                source="Platform",
-            ),
-        )
-        try:
-            await asyncio.sleep(lasts_s)
-        finally:
-            retract(self.machines, event_id)
-
     def acknowledged(self, process: Process, event_id: str) -> None:
         """A worker lets an event start."""
-        if event_id in self._acknowledged and not process.life.dead:
-            self._acknowledged[event_id].set()
-
-    def _new_event_id(self) -> str:
-        self._events += 1
-        return f"E{self._events:06d}"
+        if not process.life.dead:
+            self.notices.acknowledged(event_id)
 
     # -- the market ---------------------------------------------------------------------------------------------------
 
@@ -444,51 +385,5 @@ class Platform(Observer):
         moment: Moment = self._market.now
         self._journal.write(Kind.MARKET, {"price_usd_per_h": str(moment.price_usd_per_h), "capacity": moment.capacity})
 
-    # -- the operator -------------------------------------------------------------------------------------------------
-
-    async def _operate(self, machine: Machine) -> None:
-        """Deploy, and bring back whatever is taken, with pauses that double."""
-        plan = self._scenario.operator
-        self._ask(machine, VmTrigger.DEPLOY)
-        attempt = 0
-        while True:
-            machine.changed.clear()
-            if machine.running:
-                attempt = 0
-                await machine.changed.wait()
-                continue
-            if plan.action is Action.NOTHING and machine.boots > 0:
-                return
-            attempt += 1
-            pause_s = min(plan.pause_s_max, plan.first_pause_s * 2.0 ** min(attempt - 1, 30))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause_s * self._random.uniform(0.5, 1.0)):
-                    while not (self.is_calm or machine.running):
-                        await machine.changed.wait()
-                        machine.changed.clear()
-            if self.is_calm:
-                await asyncio.sleep(1.0)
-            if _gone(machine, machine.boots):
-                self._bring_back(machine)
-
-    def _bring_back(self, machine: Machine) -> None:
-        action = self._scenario.operator.action
-        if machine.state is not VmState.STOPPED or action is Action.REDEPLOY:
-            self._ask(machine, VmTrigger.DEPLOY)
-        elif action is Action.RECREATE:
-            self.fire(machine, VmTrigger.DELETE)
-            self._ask(machine, VmTrigger.DEPLOY)
-        else:
-            self._ask(machine, VmTrigger.RESTART)
-
-    def _ask(self, machine: Machine, trigger: VmTrigger) -> None:
-        if self.fire(machine, trigger).dest is None:
-            self.refusals += 1
-
     def _now_s(self) -> float:
         return self._world.clock.monotonic_s()
-
-
-def _gone(machine: Machine, boot: int) -> bool:
-    """Whether this boot of the VM is over."""
-    return machine.boots != boot or not machine.running

@@ -164,7 +164,7 @@ class Recorder(Observer):
             evictions=platform.evictions,
             announced=platform.announced,
             withdrawn=platform.withdrawn,
-            refusals=platform.refusals,
+            refusals=platform.operator.refusals,
             runs=sum(len(job.runs) for job in jobs),
             resumes=sum(run.resumed_from > 0 for job in jobs for run in job.runs),
             abandoned=self._abandoned,
