@@ -9,7 +9,7 @@ drawn.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context
 from decimal import Decimal
 
@@ -115,16 +115,6 @@ class Platform(Observer):
         """Bill every VM up to now."""
         for machine in self.machines:
             self._charge(machine)
-
-    def every(self, period_s: float, look: Callable[[], None]) -> None:
-        """Call back at regular times."""
-
-        async def go_on() -> None:
-            while True:
-                await asyncio.sleep(period_s)
-                look()
-
-        self.spawn(go_on())
 
     def spawn(self, work: Coroutine[None, None, object]) -> asyncio.Task[object]:
         """Let something happen beside everything else; what it raises ends the run."""

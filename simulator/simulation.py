@@ -18,8 +18,10 @@ from fsm.promises import Promise
 from fsm.runner import Worker
 from simulator.checkers import checkers_for
 from simulator.expecting import missed_expectations
+from simulator.journal import Entry
 from simulator.loop import virtually
 from simulator.observing import Observer
+from simulator.process import Process
 from simulator.recorder import Recorder, costs
 from simulator.result import SimulationResult
 from simulator.scenario import Scenario
@@ -49,7 +51,7 @@ def simulate(
         scenario: what to run.
         seed: what is drawn; the same seed gives the same journal, byte for byte.
         directory: where the scenario's traces are looked for.
-        on_progress: called every ten simulated minutes.
+        on_progress: told of every tenth simulated minute in which something happens; that it listens changes nothing.
         make_worker: for tests that sabotage the worker.
         make_checkers: for tests of the checkers.
         observers: see everything that happens, too.
@@ -66,8 +68,9 @@ def simulate(
             make_worker=make_worker,
             make_checkers=make_checkers,
             observers=observers,
+            on_progress=on_progress,
         )
-        return await run.run(on_progress)
+        return await run.run()
 
     with _full_collections_rare():
         return virtually(main)
@@ -98,6 +101,7 @@ class Simulation:
         make_worker: MakeWorker,
         make_checkers: MakeCheckers,
         observers: Sequence[Observer],
+        on_progress: OnProgress | None,
     ) -> None:
         self._scenario = scenario
         self._seed = seed
@@ -113,7 +117,8 @@ class Simulation:
         )
         self._case, self._platform = self._stage.case, self._stage.platform
         self._recorder = Recorder(self._stage.world, self._workload)
-        self._stage.show(self._recorder, _WhenSettled(self._look_whether_over), *observers)
+        told = [] if on_progress is None else [_TellsProgress(self._progress, on_progress)]
+        self._stage.show(self._recorder, _WhenSettled(self._look_whether_over), *observers, *told)
 
     def _make_workload(self, world: World) -> Workload:
         self._workload = Workload(self._scenario.workload, world)
@@ -121,20 +126,18 @@ class Simulation:
 
     # -- the run ------------------------------------------------------------------------------------------------------
 
-    async def run(self, on_progress: OnProgress | None) -> SimulationResult:
+    async def run(self) -> SimulationResult:
         """Live, be calmed, be judged."""
         asyncio.get_running_loop().set_exception_handler(self._raised)
         arrivals = asyncio.create_task(self._arrive())
         try:
-            return await self._run(arrivals, on_progress)
+            return await self._run(arrivals)
         except BaseException:  # Ctrl-C, say: leave nothing behind that would be complained of
             await self._close(arrivals)
             raise
 
-    async def _run(self, arrivals: asyncio.Task[None], on_progress: OnProgress | None) -> SimulationResult:
+    async def _run(self, arrivals: asyncio.Task[None]) -> SimulationResult:
         self._platform.open()
-        if on_progress is not None:
-            self._platform.every(PROGRESS_EVERY_S, lambda: on_progress(*self._progress()))
         await self._until_over(self._scenario.horizon_s)
         if not self._settled and not self._case.violations:
             self._stage.calm()
@@ -225,3 +228,29 @@ class _WhenSettled(Observer):
 
     def deleted(self, _message_id: str) -> None:
         self._look()
+
+
+class _TellsProgress(Observer):
+    """Tells how far a run is, now and then, as other things happen.
+
+    A timer of its own would change the order in which others are called that are due at one instant, and so the
+    journal: a run that is watched would not be the one that a campaign made of the same seed.
+    """
+
+    def __init__(self, progress: Callable[[], tuple[float, int, int]], tell: OnProgress) -> None:
+        self._progress = progress
+        self._tell = tell
+        self._next_s = PROGRESS_EVERY_S
+
+    def sent(self, _process: Process, _call: str) -> None:
+        self._look()
+
+    def noted(self, _entry: Entry) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        now_s, settled, put = self._progress()
+        if now_s >= self._next_s:
+            over_s = now_s % PROGRESS_EVERY_S
+            self._next_s = now_s - over_s + PROGRESS_EVERY_S
+            self._tell(now_s - over_s, settled, put)

@@ -21,7 +21,7 @@ from fsm.runner import WorkerSettings
 from simulator.loading import load_scenario, shipped_names
 from simulator.loop import virtually
 from simulator.scenario import Scenario, WorkloadPlan
-from simulator.simulation import simulate
+from simulator.simulation import PROGRESS_EVERY_S, simulate
 from simulator.swarm import drawn_scenario
 from simulator.vm import SimulatedVm
 from simulator.workload import Workload
@@ -30,6 +30,8 @@ from tests.journal_checks import lines_in
 
 SEEDS = (1, 5, 8, 11, 28, 49, 109)
 """Swarms with freezes, kills, withdrawn notices, short leases, a drought of days, and policy Delete among them."""
+WATCHED_SEEDS = (103, 112, 119)
+"""Worlds with timers that are due at one instant: one timer more, and others are called in another order."""
 SPAN_S = 300.0
 """So much of each scenario is enough to be sure, and takes little."""
 HASH_SEEDS = ("0", "4242")
@@ -81,6 +83,16 @@ def test_a_seed_is_a_journal() -> None:
             said, _ = other.communicate()
             assert json.loads(said) == here
     assert len(set(here.values())) == len(here), "each world is another"
+
+
+def test_whoever_watches_a_run_changes_nothing() -> None:
+    """A run whose progress is told has the journal of one whose progress is not: it replays what a campaign found."""
+    told: list[tuple[float, int, int]] = []
+    for seed in WATCHED_SEEDS:
+        watched = simulate(drawn_scenario(seed), seed, on_progress=lambda *progress: told.append(progress))
+        assert watched.journal == simulate(drawn_scenario(seed), seed).journal, f"seed {seed}"
+    assert told
+    assert all(at_s > 0 and at_s % PROGRESS_EVERY_S == 0 for at_s, _, _ in told)
 
 
 def test_another_seed_is_another_journal() -> None:
