@@ -61,12 +61,21 @@ def load_scenario(name: str, *, seed: int = 0) -> LoadedScenario:
     elif name in shipped_names():
         text, where = (resources.files(SHIPPED) / f"{name}.toml").read_text(encoding="utf-8"), f"{name}.toml"
     else:
-        raise ConfigurationError(
-            "scenario", f"there is no file and no scenario {name!r}", _there_are(name, (*shipped_names(), SWARM))
-        )
+        raise _no_scenario(path)
     scenario = parse_scenario(text, where=where)
     named = scenario if scenario.name else replace(scenario, name=path.stem)
     return LoadedScenario(scenario=named, directory=path.parent if path.is_file() else None)
+
+
+def _no_scenario(path: Path) -> ConfigurationError:
+    if path.is_dir():
+        return ConfigurationError("scenario", f"{path} is a directory", "Name a TOML file in it.")
+    known = (*shipped_names(), SWARM)
+    if path.suffix == ".toml" and path.stem not in known:
+        return ConfigurationError("scenario", f"there is no file {path}", "Check the path.")
+    return ConfigurationError(
+        "scenario", f"there is no file and no scenario {str(path)!r}", _there_are(path.stem.lower(), known)
+    )
 
 
 def _text_of(path: Path) -> str:
@@ -260,7 +269,8 @@ class _Reader:
 
     def _many(self, hint: object, value: object, key: str, field: Field[object]) -> tuple[object, ...]:
         if not isinstance(value, list):
-            raise self._wrong(key, f"a list is expected, not {value!r}", "Write [...], or [[...]] for tables.")
+            remedy = f"Write [[{key}]]." if isinstance(value, dict) else "Write [...]."
+            raise self._wrong(key, f"a list is expected, not {value!r}", remedy)
         return tuple(self._value(hint, one, f"{key}[{number}]", field) for number, one in enumerate(value))
 
     def _scalar(self, hint: object, value: object, key: str) -> object:

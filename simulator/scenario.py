@@ -190,6 +190,7 @@ class WorkloadPlan:
         checkpoint_s: what a checkpoint takes beside its write.
         poison: the share of jobs that always fail.
         failing: the chance that a unit of a good job's work fails.
+        deadly: the share of jobs that always kill the worker that runs them.
     """
 
     jobs: int = _at_least(1, 20, most=1_000_000)
@@ -203,6 +204,7 @@ class WorkloadPlan:
     checkpoint_s: float = _at_least(0.0, 0.0)
     poison: float = _at_least(0.0, 0.0, most=1.0)
     failing: float = _at_least(0.0, 0.0, most=1.0)
+    deadly: float = _at_least(0.0, 0.0, most=1.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,22 +267,22 @@ class Expectations:
         frozen_checkpoints_min: checkpoints that are on their way when their VM stands still.
     """
 
-    completed: int | None = None
-    poisoned: int | None = None
-    poisoned_min: int | None = None
-    misjudged_max: int | None = None
-    lost: int = 0
-    makespan_s_min: float | None = None
-    makespan_s_max: float | None = None
+    completed: int | None = _at_least(0, None)
+    poisoned: int | None = _at_least(0, None)
+    poisoned_min: int | None = _at_least(0, None)
+    misjudged_max: int | None = _at_least(0, None)
+    lost: int = _at_least(0, 0)
+    makespan_s_min: float | None = _at_least(0.0, None)
+    makespan_s_max: float | None = _at_least(0.0, None)
     cost_usd_max: Decimal | None = None
     saving_min: float | None = None
-    evictions_min: int | None = None
-    evictions_max: int | None = None
-    redone_s_max: float | None = None
-    resumes_min: int | None = None
-    abandoned_min: int | None = None
-    frozen_checkpoints_min: int | None = None
-    withdrawn_min: int | None = None
+    evictions_min: int | None = _at_least(0, None)
+    evictions_max: int | None = _at_least(0, None)
+    redone_s_max: float | None = _at_least(0.0, None)
+    resumes_min: int | None = _at_least(0, None)
+    abandoned_min: int | None = _at_least(0, None)
+    frozen_checkpoints_min: int | None = _at_least(0, None)
+    withdrawn_min: int | None = _at_least(0, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ from simulator.scenario import (
 SWARM: Final = "swarm"
 """The name under which `spotfsm simulate` draws a scenario from its seed."""
 SHRINK_RUNS_MAX: Final = 60
+LEASE_OUTLIVES_RESTART_S: Final = 20.0
+"""A lease of this length, renewed when half of it is over, is still there when a unit has started its worker again."""
 
 
 def drawn_scenario(seed: int) -> Scenario:
@@ -54,7 +56,7 @@ def drawn_scenario(seed: int) -> Scenario:
             faults, lease_short=0.8, slow=0.3, slow_s_max=9.0, kill_before=kill_before, kill_after=kill_after
         )
         service_s = unit_s
-    return Scenario(
+    scenario = Scenario(
         name=SWARM,
         about=f"drawn from seed {seed}",
         horizon_s=horizon_s + _days_s(faults),
@@ -87,6 +89,12 @@ def drawn_scenario(seed: int) -> Scenario:
         ),
         faults=faults,
     )
+    # A process that died is told from one that lost its lease by the next one in its place: that has to be there before
+    # the lease is over, or nobody can count the death.
+    deadly = draw.choice((0.0, 0.0, 0.0, 0.0, 0.1))
+    if scenario.worker.visibility_timeout_s < LEASE_OUTLIVES_RESTART_S:
+        return scenario
+    return replace(scenario, workload=replace(scenario.workload, deadly=deadly))
 
 
 def _days_s(faults: FaultPlan) -> float:
@@ -239,7 +247,7 @@ def _smaller(scenario: Scenario) -> Iterator[Scenario]:
         yield replace(scenario, vms=tuple(replace(plan, evictions_per_h=0.0) for plan in scenario.vms))
     for name in faults.drawn_options:
         yield replace(scenario, faults=replace(faults, **{name: getattr(NO_FAULTS, name)}))
-    if workload.poison or workload.failing:
-        yield replace(scenario, workload=replace(workload, poison=0.0, failing=0.0))
+    if workload.poison or workload.failing or workload.deadly:
+        yield replace(scenario, workload=replace(workload, poison=0.0, failing=0.0, deadly=0.0))
     if scenario.horizon_s > 60:
         yield replace(scenario, horizon_s=scenario.horizon_s / 2)

@@ -8,12 +8,15 @@ import math
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from random import Random
+from typing import NoReturn
 
 from fsm.errors import Evicted, HandlerFailedError
+from fsm.journal_kinds import Kind
 from fsm.ports import JobControl, JobInput, JobRunner
 from fsm.record import Record, canonical
+from simulator.journal import PLATFORM
 from simulator.observing import Run, RunEnd
-from simulator.process import Process
+from simulator.process import Ending, Process
 from simulator.scenario import Length, WorkloadPlan
 from simulator.work import Rank, Work
 from simulator.world import World
@@ -38,22 +41,29 @@ class Task:
         units: pieces of work.
         unit_s: how long each takes.
         every: units between checkpoints; 0 for none.
-        poison: it always fails.
+        fails: always.
+        deadly: half-way it kills the worker that runs it, always: out of memory, say.
     """
 
     units: int
     unit_s: float
     every: int
-    poison: bool = False
+    fails: bool = False
+    deadly: bool = False
 
     @classmethod
     def read(cls, text: str) -> Task:
-        units, unit_s, every, poison = json.loads(text)
-        return cls(units=units, unit_s=unit_s, every=every, poison=poison)
+        units, unit_s, every, fails, deadly = json.loads(text)
+        return cls(units=units, unit_s=unit_s, every=every, fails=fails, deadly=deadly)
 
     @property
     def text(self) -> str:
-        return json.dumps([self.units, self.unit_s, self.every, self.poison])
+        return json.dumps([self.units, self.unit_s, self.every, self.fails, self.deadly])
+
+    @property
+    def poison(self) -> bool:
+        """Whether it can only be set aside in the end."""
+        return self.fails or self.deadly
 
 
 class Workload(Work):
@@ -70,6 +80,7 @@ class Workload(Work):
         self._world = world
         self._random = world.random("workload")
         self._failing = world.random("failing")
+        self._deadly = world.random("deadly")
 
     @property
     def arrived(self) -> bool:
@@ -101,7 +112,8 @@ class Workload(Work):
                 units=units,
                 unit_s=service_s / units,
                 every=max(1, round(plan.checkpoint_every_s / plan.unit_s)) if plan.checkpoint_every_s > 0 else 0,
-                poison=random.random() < plan.poison,
+                fails=random.random() < plan.poison,
+                deadly=self._deadly.random() < plan.deadly,
             )
 
     def runner(self, whose: Callable[[], Process]) -> JobRunner:
@@ -110,7 +122,7 @@ class Workload(Work):
 
     def fails(self, task: Task) -> bool:
         """Whether a unit of work fails."""
-        return task.poison or (self.plan.failing > 0 and self._failing.random() < self.plan.failing)
+        return task.fails or (self.plan.failing > 0 and self._failing.random() < self.plan.failing)
 
 
 class _Handlers(JobRunner):
@@ -151,6 +163,8 @@ class _Handlers(JobRunner):
         checkpoint_s = self._workload.plan.checkpoint_s
         while run.done < task.units:
             await asyncio.sleep(task.unit_s)
+            if task.deadly and run.done >= task.units // 2:
+                self._kill(run.process)
             if self._workload.fails(task):
                 raise HandlerFailedError("drawn to fail")
             run.done += 1
@@ -169,6 +183,16 @@ class _Handlers(JobRunner):
                     run.saving = False
                 self._note_saved(run, units, only_if_ours=False)
                 saved = units
+
+    def _kill(self, process: Process) -> NoReturn:
+        """Take the worker along.
+
+        Raises:
+            CancelledError: always.
+        """
+        self._world.journal_of(PLATFORM).write(Kind.KILL, {"vm": process.vm_name})
+        process.die(Ending.DIED)
+        raise asyncio.CancelledError
 
     def _note_saved(self, run: Run, units: int, *, only_if_ours: bool) -> None:
         """`Evicted` is raised after saving, and also when the lease was lost and nothing was saved."""

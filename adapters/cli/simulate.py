@@ -5,7 +5,6 @@ Nothing of the simulator is imported until the command runs: workers never pay f
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -164,8 +163,13 @@ def _check_page(html: Path) -> None:
         raise ConfigurationError("--html", f"{directory} is not there", "Create the directory.")
     if html.is_dir():
         raise ConfigurationError("--html", f"{html} is a directory", "Name a file, which need not be there yet.")
-    if not os.access(html if html.exists() else directory, os.W_OK):
-        raise ConfigurationError("--html", f"{html} cannot be written", "Name a file where you may write.")
+    new = not html.exists()
+    try:
+        html.open("ab").close()
+    except OSError as exc:
+        raise ConfigurationError("--html", f"{html} cannot be written ({exc.strerror})", "Name another file.") from exc
+    if new:
+        html.unlink()
 
 
 def _write_page(campaign: Campaign, html: Path) -> None:

@@ -66,6 +66,13 @@ class _UnfencedStore(SimulatedStore):
         return await self._perform("write", write_over, timeout_s)
 
 
+class _AbsentStore(SimulatedStore):
+    """Forgets who is there."""
+
+    async def write_presence(self, presence: Presence, *, timeout_s: float) -> None:
+        """Say that it is written."""
+
+
 class _ErrorsAreNoEvents(ScheduledEvents):
     """Takes a poll that failed for a document without events."""
 
@@ -99,6 +106,13 @@ def _unfenced(ports: Ports, settings: WorkerSettings) -> Worker:
     store = ports.store
     if isinstance(store, SimulatedStore):
         store = _UnfencedStore(store._service, faults=store._faults)
+    return Worker(replace(ports, store=store), settings)
+
+
+def _absent(ports: Ports, settings: WorkerSettings) -> Worker:
+    store = ports.store
+    if isinstance(store, SimulatedStore):
+        store = _AbsentStore(store._service, faults=store._faults)
     return Worker(replace(ports, store=store), settings)
 
 
@@ -294,6 +308,12 @@ SABOTAGES = (
         name="checkpoint not saved",
         caught_by=frozenset({P.PROGRESS_NEVER_BACK}),
         patch=_patched(Delivering, "checkpoint", _save_nothing),
+    ),
+    Sabotage(
+        name="presence never written",
+        caught_by=frozenset({P.NOTHING_LOST}),
+        likely_seed=7,
+        make_worker=_absent,
     ),
     Sabotage(
         name="rows not journaled",

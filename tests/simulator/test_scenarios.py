@@ -13,6 +13,7 @@ import pytest
 
 from fsm.errors import ConfigurationError
 from fsm.journal_kinds import Kind
+from fsm.record import DEATHS_MAX
 from fsm.spot_vm import VmState
 from simulator.faults import UNITS, FaultPlan
 from simulator.journal import Entry
@@ -70,6 +71,7 @@ def _rows(result: SimulationResult) -> set[str]:
 
 ABOUT: Mapping[str, Callable[[SimulationResult], bool]] = {
     "capacity-drought": lambda result: _stopped_s(result) > 70 * 3600 and result.summary.refusals > 10,
+    "deadly-job": lambda result: max(job.counts.get("fruitless_deaths", 0) for job in result.jobs) == DEATHS_MAX,
     "delete-and-recreate": lambda result: "E3" in _rows(result) and '"recreated"' in "".join(result.journal),
     "evicted-at-start": lambda result: min(result.faults[f"evicted_{at}"] for at in ("at_start", "recovering")) > 0,
     "late-presence": lambda result: result.faults["death"] > 5 and result.faults["slow"] > 100,
@@ -98,6 +100,7 @@ def test_what_a_scenario_is_about_happens(name: str) -> None:
         ("weekend", {"market.weekly": 0, "horizon_s": 73 * 3600}, "makespan_s: at most"),
         ("weekend", {"workload.jobs": 3, "market.capacity_down": 0}, "makespan_s: at least"),
         ("evicted-at-start", {"faults.evicted_at_start": 0, "faults.evicted_recovering": 0}, "evictions: at least"),
+        ("deadly-job", {"workload.deadly": 0}, "poisoned: at least"),
         ("poison-among-the-good", {"workload.poison": 0}, "poisoned: at least"),
         ("poison-among-the-good", {"workload.failing": 0.1}, "misjudged: at most"),
     ],

@@ -136,7 +136,12 @@ def test_a_broken_promise_is_shrunk_and_replayed(inside: Command, monkeypatch: p
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[workload]\njbos = 3\n", "small.toml: workload.jbos: there is no such key"),
+        ("[workload]\njbos = 3\n", "small.toml: workload.jbos: there is no such key. Did you mean 'jobs'?"),
+        ("[wrokload]\njobs = 3\n", "small.toml: wrokload: there is no such key. Did you mean 'workload'?"),
+        ("[market]\nkind = 'stochastik'\n", "small.toml: market.kind: 'stochastik' is no kind of market. Did you mean"),
+        ("[workload]\njobs = -3\n", "small.toml: workload.jobs: -3 is below 1"),
+        ("[expect]\ncompleted = -1\n", "small.toml: expect.completed: -1 is below 0"),
+        ("[vms]\ncount = 3\n", "small.toml: vms: a list is expected, not {'count': 3}. Write [[vms]]."),
         ("[workload]\njobs = 'many'\n", "small.toml: workload.jobs: 'many' is not of type int"),
         ("[workload\n", "small.toml: the file: not a TOML file"),
     ],
@@ -153,12 +158,29 @@ def test_a_bad_file_is_one_line(inside: Command, small: Path, text: str, complai
         assert ended.error_line.startswith(complaint)
 
 
-def test_a_name_that_is_none_lists_those_there_are(inside: Command) -> None:
-    """Exit 2, with the names to choose from; without any name, the way to them."""
-    ended = inside("simulate", "price-spite")
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        (
+            "price-spite",
+            "scenario: there is no file and no scenario 'price-spite'. Did you mean 'price-spike'? There are",
+        ),
+        (
+            "Price-Spike",
+            "scenario: there is no file and no scenario 'Price-Spike'. Did you mean 'price-spike'? There are",
+        ),
+        ("swarm.toml", "scenario: there is no file and no scenario 'swarm.toml'. Did you mean 'swarm'? There are"),
+        ("zzz", "scenario: there is no file and no scenario 'zzz'. There are: bad-network, "),
+        ("nowhere.toml", "scenario: there is no file nowhere.toml. Check the path."),
+        (".", "scenario: . is a directory. Name a TOML file in it."),
+        ("", "scenario: none is named. Name one of `spotfsm simulate --list`, or a file."),
+    ],
+)
+def test_a_name_that_is_none_is_one_line(inside: Command, name: str, complaint: str) -> None:
+    """Exit 2, with the one that was meant and those there are."""
+    ended = inside("simulate", name)
     assert ended.code == 2
-    assert "price-spike" in ended.error_line
-    assert "--list" in inside("simulate").error_line
+    assert ended.error_line.startswith(complaint)
 
 
 def test_the_list_has_every_scenario_with_a_sentence(inside: Command) -> None:
@@ -193,6 +215,13 @@ def test_the_page_is_written(inside: Command, small: Path, directory: Path) -> N
     assert "wrote small.html about seed 0" in ended.err
     assert "Two jobs, and one VM" in (directory / "small.html").read_text(encoding="utf-8")
     assert inside("simulate", small, "--html", "nowhere/small.html").error_line.startswith("--html: ")
+    assert inside("simulate", small, "--html", directory).error_line.startswith("--html: ")
+    assert inside("simulate", small, "--html", "/proc/small.html").error_line.startswith(
+        "--html: /proc/small.html cannot"
+    )
+    ended = inside("simulate", small, "--html", "beside.html", "--json")
+    assert json.loads(ended.out)["ok"]
+    assert (directory / "beside.html").stat().st_size > 10_000
 
 
 def test_other_commands_do_not_import_the_simulator() -> None:
