@@ -18,6 +18,7 @@ from fsm.promises import Promise
 from fsm.runner import Worker
 from simulator.checkers import checkers_for
 from simulator.expecting import missed_expectations
+from simulator.interrupt import interrupt_held
 from simulator.journal import Entry
 from simulator.loop import virtually
 from simulator.observing import Observer
@@ -86,7 +87,8 @@ def _full_collections_rare() -> Iterator[None]:
     finally:
         gc.set_threshold(young, middle, old)
         if gc.get_count()[2] > old:  # one was due meanwhile: the world is a ring of objects, and nothing else frees it
-            gc.collect()
+            with interrupt_held():  # what is raised in a weak reference's callback is lost, Ctrl-C included
+                gc.collect()
 
 
 class Simulation:
