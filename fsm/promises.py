@@ -30,8 +30,10 @@ class Promise(StrEnum):
 
 _SENTENCES = {
     Promise.NOTHING_LOST: (
-        "Every message put on the queue ends as exactly one of completed and poisoned, never as nothing. Condition: it "
-        "was put without a time to live, as `spotfsm enqueue` puts it."
+        "Every message put on the queue ends as exactly one of completed and poisoned, never as nothing. "
+        "Conditions: it was put without a time to live, as `spotfsm enqueue` puts it; and if it kills whichever worker "
+        "runs it, that worker is started again before half of its visibility timeout is over, for later its death "
+        "cannot be told from a lapsed lease, and the job is tried for ever."
     ),
     Promise.NO_EFFECT_TWICE: (
         "A job's result is recorded once, however often the job ran. Condition: the worker has a job store; it holds "
