@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fsm.application import APPLICATION
+from fsm.application import APPLICATION, AppFact
 from fsm.errors import ConfigurationError, IllegalTransitionError
 from fsm.job import JOB, JobState
 from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import Message
 from fsm.promises import Promise
 from fsm.record import DEATHS_MAX, FAILURES_MAX, Record, Status
+from fsm.runner import WorkerSettings
 from fsm.spot_vm import SPOT_VM
 from fsm.table import FactT, StateT, Table, TriggerT
 from simulator.journal import Entry
@@ -38,6 +39,8 @@ DRAIN_S_MIN = 1.0
 RECLAIMING = ("Preempt", "Terminate", "Reboot", "Redeploy")
 METADATA_PATIENCE_S = 300.0
 """A worker asks instance metadata for at least so long before it gives up."""
+QUICK_S = 0.1
+"""Of calls that travel for no longer than this, there and back, several fit into the shortest drain."""
 GRACE_S = 1.0
 """Calls in flight at the deadline may take this long to be given up."""
 
@@ -65,11 +68,13 @@ class Case:
 
     Attributes:
         broken: called at the first violation.
+        call_timeout_s: a worker waits no longer for a reply.
     """
 
     world: World
     work: Work
     broken: Callable[[], None]
+    call_timeout_s: float = WorkerSettings().call_timeout_s
     violations: list[Violation] = field(default_factory=list)
 
     def note(self, promise: Promise, what: str) -> None:
@@ -340,7 +345,10 @@ class EvictionIsNotFailure(Checker):
 class ReleasedAtOnce(Checker):
     """When a worker says that it is drained, no message it held is hidden any longer.
 
-    Messages are excused whose calls something went wrong with, and those that failed by themselves: they pause.
+    What the queue leased to it counts from that moment on, whether it has read the reply or not. Messages are excused
+    that failed by themselves: they pause; and processes whose calls were refused, lost or given up. Calls that were
+    merely slow excuse those that were not done before the deadline, and messages whose lease ran out meanwhile; they
+    excuse no more, for it is slow calls that show a wrong order of them.
     """
 
     promise = Promise.RELEASED_AT_ONCE
@@ -351,12 +359,19 @@ class ReleasedAtOnce(Checker):
         self._holders: defaultdict[str, set[str]] = defaultdict(set)
         self._failed: defaultdict[str, set[str]] = defaultdict(set)
         self._disturbed: set[str] = set()
+        self._slowed: set[str] = set()
+        self._abandoned: defaultdict[str, set[str]] = defaultdict(set)
+        self._told: defaultdict[str, Told] = defaultdict(Told)
 
-    def received(self, process: Process, messages: Sequence[Message]) -> None:
+    def told(self, process: Process, number: int, document: EventsDocument) -> None:
+        self._told[process.name].hear(process, number, document, self.case.now_s)
+
+    def leased(self, process: Process, messages: Sequence[Message]) -> None:
         for message in messages:
             self._held[process.name][message.message_id] = message.pop_receipt
             self._holders[message.message_id].add(process.name)
             self._failed[process.name].discard(message.message_id)
+            self._abandoned[process.name].discard(message.message_id)
 
     def renewed(self, process: Process, message_id: str, receipt: str, _visibility_s: float) -> None:
         if message_id in self._held[process.name]:
@@ -371,29 +386,55 @@ class ReleasedAtOnce(Checker):
             if name in self._held:
                 self._held[name].pop(message_id, None)
 
-    def faulted(self, process: Process, call: str, _fault: Fault) -> None:
-        if not call.startswith("events."):
+    def faulted(self, process: Process, call: str, fault: Fault) -> None:
+        if call.startswith("events."):
+            return
+        spoilt = fault.refused or fault.replied or fault.arrived
+        slow_s = fault.request_s + fault.reply_s
+        if spoilt or slow_s > self.case.call_timeout_s:
             self._disturbed.add(process.name)
+        elif slow_s > QUICK_S:
+            self._slowed.add(process.name)
 
     def ended(self, process: Process) -> None:
-        self._held.pop(process.name, None)
+        for kept in (self._held, self._failed, self._abandoned, self._told):
+            kept.pop(process.name, None)
 
     def noted(self, entry: Entry) -> None:
         if entry.kind == "freeze":
             self._disturbed.update(name for name in self._held if name.startswith(f"{entry.fields['vm']}/"))
-        if entry.kind != "row" or entry.fields["row"] not in ("A26", "A27", "A28"):
+        if entry.kind != "row":
             return
+        if entry.fields["machine"] == JOB.name and entry.fields["to"] == JobState.ABANDONED:
+            self._abandoned[entry.process].add(entry.text("job"))
+        if entry.fields["row"] in ("A26", "A27", "A28"):
+            self._judge(entry)
+
+    def _judge(self, entry: Entry) -> None:
+        """A process says that it is drained."""
         held = self._held.pop(entry.process, {})
-        if entry.process in self._disturbed:
-            self._disturbed.discard(entry.process)
+        slowed = entry.process in self._slowed
+        if self._is_excused(entry):
             return
         for message_id, receipt in held.items():
+            if slowed and message_id in self._abandoned[entry.process]:
+                continue
             lease = self.case.world.queues.lease(message_id)
             if lease is None or lease.receipt != receipt or message_id in self._failed[entry.process]:
                 continue
             if lease.visible_s > self.case.now_s:
                 hidden_s = lease.visible_s - self.case.now_s
                 self.report(f"{entry.process} is drained, and {message_id} stays hidden for {hidden_s:.1f} s")
+
+    def _is_excused(self, entry: Entry) -> bool:
+        """Whether this process cannot be held to it in the drain that has just ended."""
+        disturbed, slowed = entry.process in self._disturbed, entry.process in self._slowed
+        self._disturbed.discard(entry.process)
+        self._slowed.discard(entry.process)
+        told = self._told[entry.process]
+        early = told.standing and self.case.now_s < told.deadline_s - QUICK_S
+        stopping = AppFact.STOP_REQUESTED in entry.text("facts").split(", ")  # then its grace may be the deadline
+        return disturbed or (slowed and (stopping or not early))
 
 
 class RowByRow(Checker):

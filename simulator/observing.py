@@ -80,6 +80,9 @@ class Observer:
     def told(self, process: Process, number: int, document: EventsDocument) -> None:
         """A reply of Scheduled Events reached the process; `number` is the order in which it was asked for."""
 
+    def leased(self, process: Process, messages: Sequence[Message]) -> None:
+        """A receive of this process took effect; the reply is on its way."""
+
     def received(self, process: Process, messages: Sequence[Message]) -> None:
         """The reply to a receive reached the process."""
 
@@ -270,6 +273,11 @@ class ObservedQueue(SimulatedQueue):
             max_messages=max_messages, visibility_timeout_s=visibility_timeout_s, timeout_s=timeout_s
         )
         self._panel.received(self._whose(), messages)
+        return messages
+
+    def _lease(self, *, max_messages: int, visibility_timeout_s: float) -> list[Message]:
+        messages = super()._lease(max_messages=max_messages, visibility_timeout_s=visibility_timeout_s)
+        self._panel.leased(self._whose(), messages)
         return messages
 
     async def renew(self, message_id: str, pop_receipt: str, *, visibility_timeout_s: float, timeout_s: float) -> str:

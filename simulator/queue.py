@@ -207,11 +207,13 @@ class SimulatedQueue(WorkQueue):
     async def receive(self, *, max_messages: int, visibility_timeout_s: float, timeout_s: float) -> Sequence[Message]:
         return await self._perform(
             "receive",
-            lambda: self._service.receive(
-                self._name, max_messages=max_messages, visibility_timeout_s=visibility_timeout_s
-            ),
+            lambda: self._lease(max_messages=max_messages, visibility_timeout_s=visibility_timeout_s),
             timeout_s,
         )
+
+    def _lease(self, *, max_messages: int, visibility_timeout_s: float) -> list[Message]:
+        """The effect of a receive."""
+        return self._service.receive(self._name, max_messages=max_messages, visibility_timeout_s=visibility_timeout_s)
 
     async def renew(self, message_id: str, pop_receipt: str, *, visibility_timeout_s: float, timeout_s: float) -> str:
         return await self._perform(

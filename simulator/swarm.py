@@ -14,7 +14,7 @@ from typing import Final
 
 from fsm.promises import Promise
 from fsm.spot_vm import PAY_AS_YOU_GO, Policy
-from simulator.faults import DAYS_S, NO_FAULTS, FaultPlan, drawn
+from simulator.faults import DAYS_S, NO_FAULTS, UNITS, FaultPlan, drawn
 from simulator.result import SimulationResult
 from simulator.scenario import (
     Action,
@@ -33,6 +33,7 @@ SWARM: Final = "swarm"
 SHRINK_RUNS_MAX: Final = 60
 LEASE_OUTLIVES_RESTART_S: Final = 20.0
 """A lease of this length, renewed when half of it is over, is still there when a unit has started its worker again."""
+_WORSE_THAN_SLOW: Final = tuple(name for name, unit in UNITS.items() if unit in ("per call", "per write"))
 
 
 def drawn_scenario(seed: int) -> Scenario:
@@ -56,21 +57,28 @@ def drawn_scenario(seed: int) -> Scenario:
             faults, lease_short=0.8, slow=0.3, slow_s_max=9.0, kill_before=kill_before, kill_after=kill_after
         )
         service_s = unit_s
+    market, vms = _drawn_market(draw), _drawn_vms(draw, least=3 if overlapping else 1, limited=faults.price_spike > 0)
+    # Nor does a notice often find calls on their way: where calls are slow and notices common, nothing worse happens to
+    # calls, the notices leave time for them, and there is always work.
+    hurried = not overlapping and faults.latency_s_max >= 1.0 and vms.announced == 1.0
+    if hurried:
+        faults = replace(faults, **dict.fromkeys(_WORSE_THAN_SLOW, 0.0))
+        vms = replace(vms, evictions_per_h=max(30.0, vms.evictions_per_h), notice_s_min=20.0, notice_s_max=30.0)
     scenario = Scenario(
         name=SWARM,
         about=f"drawn from seed {seed}",
         horizon_s=horizon_s + _days_s(faults),
         calm_s_max=20_000.0,
-        market=_drawn_market(draw),
-        vms=(_drawn_vms(draw, least=3 if overlapping else 1, limited=faults.price_spike > 0),),
+        market=market,
+        vms=(vms,),
         operator=OperatorPlan(
             action=draw.choice((Action.RESTART, Action.REDEPLOY, Action.RECREATE)),
             first_pause_s=draw.choice((1.0, 30.0)),
             pause_s_max=3600.0 if _days_s(faults) else 120.0,
         ),
         workload=WorkloadPlan(
-            jobs=30 if overlapping else jobs,
-            every_s=draw.choice((5.0, 15.0) if overlapping else (0.0, 0.0, 5.0, 30.0)),
+            jobs=30 if overlapping or hurried else jobs,
+            every_s=draw.choice((5.0, 15.0) if overlapping or hurried else (0.0, 0.0, 5.0, 30.0)),
             service_s=service_s,
             service=draw.choice(tuple(Length)),
             unit_s=unit_s,
@@ -82,9 +90,9 @@ def drawn_scenario(seed: int) -> Scenario:
         worker=WorkerPlan(
             store=draw.random() < 0.85,
             concurrency=draw.choice((3, 16) if overlapping else (1, 3, 16)),
-            visibility_timeout_s=draw.choice((5.0, 20.0, 60.0)),
+            visibility_timeout_s=draw.choice((20.0, 20.0, 60.0) if hurried else (5.0, 20.0, 60.0)),
             idle_poll_s_max=0.5 if overlapping else draw.choice((0.5, 5.0)),
-            call_timeout_s=10.0 if overlapping else draw.choice((1.0, 10.0)),
+            call_timeout_s=10.0 if overlapping or hurried else draw.choice((1.0, 10.0)),
             acknowledge=draw.random() < 0.3,
         ),
         faults=faults,

@@ -11,6 +11,7 @@ import fsm.delivery
 from fsm.delivery import Call, Delivery, Event, Found, PutPoison, Release, Step, WriteRecord, Written
 from fsm.delivery import Done as CallDone
 from fsm.errors import PlatformError
+from fsm.job import JobTrigger
 from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import ScheduledEvents
 from fsm.promises import Promise
@@ -145,11 +146,21 @@ class _DrainsForEver(Worker):
         await super()._drain(place)
 
 
+class _CutsReceives(Worker):
+    """Does not wait for a receive that is in flight when a notice comes."""
+
+    async def _drain(self, place: Workplace) -> None:
+        if self._receiving is not None:
+            self._receiving.cancel()
+        await super()._drain(place)
+
+
 # -- sabotaged core ---------------------------------------------------------------------------------------------------
 
 _perform = Delivering._perform
 _consider = fsm.delivery._Stepper._consider
 _how_ended = fsm.delivery.how_ended
+_call_of = fsm.delivery.call_of
 
 
 async def _delete_then_record(self: Delivering, call: Call) -> Event:
@@ -170,6 +181,17 @@ async def _never_put(self: Delivering, call: Call) -> Event:
 
 async def _never_release(self: Delivering, call: Call) -> Event:
     return CallDone() if isinstance(call, Release) else await _perform(self, call)
+
+
+async def _never_hand_back(self: Delivering, call: Call) -> Event:
+    goal = self._delivery.goal
+    if isinstance(call, Release) and goal is not None and goal.trigger is JobTrigger.BEGIN:
+        return CallDone()
+    return await _perform(self, call)
+
+
+def _call_though_renewing(delivery: Delivery) -> Call | None:
+    return _call_of(replace(delivery, renewing=False))
 
 
 async def _never_renew(self: Delivering) -> None:
@@ -291,6 +313,24 @@ SABOTAGES = (
         caught_by=frozenset({P.RELEASED_AT_ONCE}),
         likely_seed=11,
         patch=_patched(Delivering, "_perform", _never_release),
+    ),
+    Sabotage(
+        name="receive in flight not awaited",
+        caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        likely_seed=60,
+        make_worker=_CutsReceives,
+    ),
+    Sabotage(
+        name="job not begun not released",
+        caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        likely_seed=60,
+        patch=_patched(Delivering, "_perform", _never_hand_back),
+    ),
+    Sabotage(
+        name="release before the renewal's reply",
+        caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        likely_seed=13,
+        patch=_patched(fsm.delivery, "call_of", _call_though_renewing),
     ),
     Sabotage(
         name="poison without its mark",
