@@ -218,6 +218,8 @@ class _Reader:
                 raise self._wrong("vms.max_price_usd_per_h", str(exc), "Use -1 or, for example, 0.05.") from exc
             if plan.notice_s_min > plan.notice_s_max:
                 raise self._wrong("vms.notice_s_min", "it is above notice_s_max", "Swap them, or set both.")
+            if plan.early + plan.late > 1.0:
+                raise self._wrong("vms.late", "early and late are more than all evictions", "Let them add up to 1.")
         if isinstance(scenario.market, ScheduledMarket):
             self._check_timetable(scenario.market)
         known = {f"{plan.name}-{number}" for plan in scenario.vms for number in range(1, plan.count + 1)}

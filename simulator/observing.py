@@ -46,6 +46,7 @@ class Run:
         epoch: the delivery's dequeue count.
         resumed_from: units of work it was told had been done.
         done: units of work done in all, saved or not.
+        vain_s: time spent on a unit that was not done in the end.
         checkpoints: when, and at how many units.
         saving: a checkpoint has been asked for, and its answer is not there yet.
     """
@@ -56,6 +57,7 @@ class Run:
     began_s: float
     resumed_from: int
     done: int
+    vain_s: float = 0.0
     checkpoints: list[tuple[float, int]] = field(default_factory=list)
     saving: bool = False
     ended_s: float | None = None

@@ -151,7 +151,7 @@ class Recorder(Observer):
         poisoned = sum(job.poisoned for job in jobs)
         lost = sum(job.settled_s is None for job in jobs)
         useful_s = sum(job.units * job.unit_s for job in jobs if job.settled_s is not None and not job.poisoned)
-        worked_s = sum((run.done - run.resumed_from) * job.unit_s for job in jobs for run in job.runs)
+        worked_s = sum((run.done - run.resumed_from) * job.unit_s + run.vain_s for job in jobs for run in job.runs)
         running_s = sum(machine.bill.running_s for machine in platform.machines)
         busy_s = _busy_s([run for job in jobs for run in job.runs], over_s)
         return Summary(
@@ -209,6 +209,7 @@ def _span(run: Run, until_s: float) -> RunSpan:
         to_s=until_s if run.ended_s is None else run.ended_s,
         resumed_from=run.resumed_from,
         done=run.done,
+        vain_s=run.vain_s,
         checkpoints=tuple(run.checkpoints),
         end=run.end,
     )

@@ -46,6 +46,7 @@ class RunSpan:
     Attributes:
         resumed_from: units of work that were already saved.
         done: units done when it ended.
+        vain_s: time spent on a unit that was not done in the end: the run was cut short in it, or it failed.
         checkpoints: when, and at how many units.
         end: how it ended; None for a run that was still on.
     """
@@ -58,6 +59,7 @@ class RunSpan:
     to_s: float
     resumed_from: int
     done: int
+    vain_s: float
     checkpoints: tuple[tuple[float, int], ...]
     end: RunEnd | None
 

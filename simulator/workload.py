@@ -162,11 +162,7 @@ class _Handlers(JobRunner):
         saved = run.done
         checkpoint_s = self._workload.plan.checkpoint_s
         while run.done < task.units:
-            await asyncio.sleep(task.unit_s)
-            if task.deadly and run.done >= task.units // 2:
-                self._kill(run.process)
-            if self._workload.fails(task):
-                raise HandlerFailedError("drawn to fail")
+            await self._work_unit(run, task)
             run.done += 1
             due = task.every and run.done - saved >= task.every
             if run.done < task.units and (due or (task.every and control.checkpoint_soon())):
@@ -193,6 +189,20 @@ class _Handlers(JobRunner):
         self._world.journal_of(PLATFORM).write(Kind.KILL, {"vm": process.vm_name})
         process.die(Ending.DIED)
         raise asyncio.CancelledError
+
+    async def _work_unit(self, run: Run, task: Task) -> None:
+        """One unit; what was spent on it is in vain if it is cut short or fails."""
+        now_s = self._world.clock.monotonic_s
+        began_s = now_s()
+        try:
+            await asyncio.sleep(task.unit_s)
+            if task.deadly and run.done >= task.units // 2:
+                self._kill(run.process)
+            if self._workload.fails(task):
+                raise HandlerFailedError("drawn to fail")
+        except BaseException:
+            run.vain_s = min(task.unit_s, now_s() - began_s)  # a VM that stood still did not work
+            raise
 
     def _note_saved(self, run: Run, units: int, *, only_if_ours: bool) -> None:
         """`Evicted` is raised after saving, and also when the lease was lost and nothing was saved."""

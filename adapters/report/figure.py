@@ -331,7 +331,7 @@ def _layout(panels: Sequence[_Panel], vms: Sequence[str], jobs: int, end_s: floa
         {"rangemode": "tozero", "tickformat": "d", **({"dtick": 1} if len(vms) < 4 else {"nticks": 4})},
         _named_rows(vms),
         _named_rows(vms),
-        {"range": [jobs + 0.7, 0.3], "tickformat": "d", "nticks": 12},
+        {"range": [jobs + 0.7, 0.3], "tickformat": "d", **({"dtick": 1} if jobs < 12 else {"nticks": 12})},
     )
     top = 1.0
     titles: list[Shape] = []

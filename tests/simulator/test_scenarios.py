@@ -21,7 +21,7 @@ from simulator.loading import load_scenario, parse_scenario, shipped_names, vari
 from simulator.observing import Observer, Run
 from simulator.process import Process
 from simulator.result import SimulationResult
-from simulator.scenario import Scenario
+from simulator.scenario import Deed, Scenario, ScriptedEvent, VmPlan, WorkloadPlan
 from simulator.simulation import simulate
 
 TIMETABLE = """
@@ -169,6 +169,7 @@ def test_at_least_twelve_ship_and_each_says_what_it_is_about() -> None:
         ("[[vms]]\nmax_price_usd_per_h = 0", "vms.max_price_usd_per_h: a max price is -1 or above 0"),
         ("[[vms]]\nmax_price_usd_per_h = 'much'", "vms[0].max_price_usd_per_h: 'much' is not an amount of money"),
         ("[[vms]]\ncount = 1.5", "vms[0].count: 1.5 is not of type int"),
+        ("[[vms]]\nearly = 0.7\nlate = 0.7", "vms.late: early and late are more than all evictions"),
         ("[[vms]]\n[[vms]]", "vms: two groups of VMs have one name"),
         ("vms = []", "vms: there is no VM"),
         ("vms = 3", "vms: a list is expected, not 3"),
@@ -285,3 +286,26 @@ def test_every_fault_has_a_unit() -> None:
     assert set(UNITS.values()) == {
         "per call", "per write", "per delivery", "per poll", "per hour and VM", "per start", "per run", "s",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("unit_s", [10.0, 300.0, 600.0])
+def test_redone_work_is_all_the_time_that_came_to_nothing(unit_s: float) -> None:
+    """A handler that is killed after 460 s without a checkpoint redoes 460 s, in however big pieces it works."""
+    result = simulate(
+        Scenario(
+            vms=(VmPlan(boot_s=40.0),),
+            workload=WorkloadPlan(jobs=1, service_s=600.0, unit_s=unit_s, checkpoint_every_s=0.0),
+            script=(ScriptedEvent(at_s=500.0, do=Deed.EVICT, lasts_s=100.0),),
+        ),
+        0,
+    )
+    assert result.summary.completed == 1
+    assert result.summary.redone_s == pytest.approx(460.0)
+
+
+def test_failures_are_work_for_nothing() -> None:
+    """A job that always fails in its first piece is tried five times, and all of it comes to nothing."""
+    workload = WorkloadPlan(jobs=1, service_s=60.0, unit_s=20.0, poison=1.0)
+    result = simulate(Scenario(workload=workload), 0)
+    assert (result.summary.poisoned, result.summary.useful_s) == (1, 0.0)
+    assert result.summary.redone_s == pytest.approx(5 * 20.0)
