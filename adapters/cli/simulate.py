@@ -15,6 +15,7 @@ import typer
 from adapters.cli import options
 from adapters.cli.exits import EXIT_FAILED, EXIT_INTERRUPTED
 from adapters.cli.output import counted, duration_text, say, show_json
+from adapters.cli.simulate_journal import Journals
 from adapters.cli.simulate_runs import Campaign, Wanted, run_all
 from adapters.cli.simulate_table import Outcome, table
 from fsm.errors import ConfigurationError
@@ -84,6 +85,14 @@ def _simulate(
             "--html", metavar="FILE", help="Write a page about the first run that fails, or else about the first."
         ),
     ] = None,
+    journal: Annotated[
+        Path | None,
+        typer.Option(
+            "--journal",
+            metavar="FILE|DIRECTORY",
+            help="Write the run's journal to this file, or each run's to a file of its own in this directory.",
+        ),
+    ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Name the scenarios that ship, and end.")] = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -92,7 +101,7 @@ def _simulate(
     Exit 1 if a promise is broken or an expectation of the scenario is missed. The scenario swarm draws a short world of
     faults from each seed. After Ctrl-C there is what was finished until then, and exit code 130.
     Keys of --json: ok, interrupted, scenario, runs (seed, variant, ok, summary, costs, faults, promises, violations,
-    missed, replay).
+    missed, replay, journal).
     """
     if list_them:
         return _list(as_json=as_json)
@@ -108,6 +117,7 @@ def _simulate(
             seeds=range(seed, seed + wanted),
             processes=processes,
             lasting_s=lasting,
+            journals=None if journal is None else Journals(journal),
         )
     )
     if as_json:
@@ -122,8 +132,11 @@ def _simulate(
     else:
         _show(campaign)
     _explain(campaign, tell=say if as_json else print)
+    _tell_of_journals(campaign)
     if html is not None and campaign.shown is not None:
         _write_page(campaign, html)
+    if campaign.unwritten is not None:
+        raise campaign.unwritten
     if campaign.interrupted:
         return EXIT_INTERRUPTED
     return 0 if campaign.ok else EXIT_FAILED
@@ -179,6 +192,14 @@ def _write_page(campaign: Campaign, html: Path) -> None:
     plan, result = campaign.shown
     write_page(result, html, replay=campaign.wanted.replay(plan.seed, plan.variant))
     say(f"wrote {html} about {_named(plan.seed, plan.variant)}")
+
+
+def _tell_of_journals(campaign: Campaign) -> None:
+    written = [outcome.journal for outcome in campaign.outcomes if outcome.journal is not None]
+    if len(written) == 1:
+        say(f"wrote {written[0]}")
+    elif written:
+        say(f"wrote {len(written)} journals in {written[0].parent}")
 
 
 # -- telling ----------------------------------------------------------------------------------------------------------
@@ -273,4 +294,5 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
         "violations": list(outcome.violations),
         "missed": list(outcome.missed),
         "replay": outcome.replay,
+        "journal": None if outcome.journal is None else str(outcome.journal),
     }

@@ -7,10 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.cli.output import duration_text, say
+from adapters.cli.simulate_journal import Journals
 from adapters.cli.simulate_table import Outcome
+from fsm.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from simulator.many import Planned
@@ -33,6 +36,7 @@ class Wanted:
         name: of a scenario, or its file.
         settings: keys of the scenario that are set otherwise, as text.
         lasting_s: no run is begun after this.
+        journals: where the journals go, if anybody wants them.
     """
 
     name: str
@@ -40,6 +44,7 @@ class Wanted:
     seeds: range
     processes: int
     lasting_s: float | None
+    journals: Journals | None = None
 
     def replay(self, seed: int, variant: Mapping[str, str]) -> str:
         """The command that makes one of the runs again, and no other."""
@@ -58,6 +63,7 @@ class Campaign:
         first, failed: the first of them and the first that failed, whole.
         interrupted: by Ctrl-C, before all were finished.
         run_s: about how long one takes in real time.
+        unwritten: why a journal could not be written; no run was begun after that.
     """
 
     wanted: Wanted
@@ -66,11 +72,12 @@ class Campaign:
     failed: Ran | None = None
     interrupted: bool = False
     run_s: float = 0.0
+    unwritten: ConfigurationError | None = None
 
     @property
     def ok(self) -> bool:
         """Whether all was made, and all was well."""
-        return not self.interrupted and all(outcome.ok for outcome in self.outcomes)
+        return not self.interrupted and self.unwritten is None and all(outcome.ok for outcome in self.outcomes)
 
     @property
     def shown(self) -> Ran | None:
@@ -78,7 +85,22 @@ class Campaign:
         return self.failed or self.first
 
     def add(self, plan: Planned, result: SimulationResult) -> None:
-        """Keep what came of a run."""
+        """Keep what came of a run, and its journal with it: Ctrl-C comes before or after both."""
+        from simulator.interrupt import interrupt_held
+
+        with interrupt_held():
+            self._add(plan, result, self._write_journal(plan, result))
+
+    def _write_journal(self, plan: Planned, result: SimulationResult) -> Path | None:
+        if self.wanted.journals is None or self.unwritten is not None:
+            return None
+        try:
+            return self.wanted.journals.write(plan, result)
+        except ConfigurationError as exc:
+            self.unwritten = exc
+            return None
+
+    def _add(self, plan: Planned, result: SimulationResult, journal: Path | None) -> None:
         self.outcomes.append(
             Outcome(
                 seed=result.seed,
@@ -90,6 +112,7 @@ class Campaign:
                 violations=tuple(str(violation) for violation in result.violations),
                 missed=result.missed,
                 replay=self.wanted.replay(result.seed, plan.variant),
+                journal=journal,
             )
         )
         self.first = self.first or (plan, result)
@@ -101,7 +124,7 @@ def run_all(wanted: Wanted) -> Campaign:
     """Make the runs; what is finished when Ctrl-C comes is not lost.
 
     Raises:
-        ConfigurationError: there is no such scenario, or something in it does not fit.
+        ConfigurationError: there is no such scenario, something in it does not fit, or there is no place for journals.
     """
     campaign = Campaign(wanted=wanted)
     of_seed, began_s = _of_seed(wanted), time.monotonic()
@@ -114,6 +137,8 @@ def run_all(wanted: Wanted) -> Campaign:
                 yield plan
 
     runs = None if wanted.lasting_s is not None else len(wanted.seeds) * len(of_seed(wanted.seeds[0]))
+    if wanted.journals is not None:
+        wanted.journals.check(runs)
     progress = Progress(runs)
     with _results(plans(), wanted.processes, progress, campaign) as results:
         for plan, result in results:
@@ -121,6 +146,8 @@ def run_all(wanted: Wanted) -> Campaign:
             progress.run_done(result.summary.running_s)
             if not result.ok and runs != 1:
                 say(f"seed {result.seed}: {next(iter((*map(str, result.violations), *result.missed)))}")
+            if campaign.unwritten is not None:
+                break
     campaign.run_s = (time.monotonic() - began_s) / max(len(campaign.outcomes), 1) * wanted.processes
     return campaign
 

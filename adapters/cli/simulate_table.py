@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adapters.cli.output import duration_text
@@ -15,12 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What is kept of one run; its journal is not.
+    """What is kept of one run; what its journal said is not.
 
     Attributes:
         variant: the values of the scenario's sweep that made it.
         faults: how often each happened.
         replay: the command that runs it again.
+        journal: the file that has its journal, if there is one.
     """
 
     seed: int
@@ -32,6 +34,7 @@ class Outcome:
     violations: tuple[str, ...]
     missed: tuple[str, ...]
     replay: str
+    journal: Path | None
 
     @property
     def ok(self) -> bool:

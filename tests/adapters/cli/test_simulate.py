@@ -17,6 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.cli import simulate_runs
+from adapters.host.journal_lines import read_journals
+from fsm.replay import replay
 from simulator.loading import read_value, shipped_names, written
 from tests.adapters.cli.conftest import PATIENCE_S, Command, Ended
 from tests.process_groups import members
@@ -224,6 +226,91 @@ def test_the_page_is_written(inside: Command, small: Path, directory: Path) -> N
     assert (directory / "beside.html").stat().st_size > 10_000
 
 
+# -- journals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.illegal_journal  # the same seed twice: one process's lines in two files
+def test_the_same_seed_has_the_same_journal(inside: Command, small: Path, directory: Path) -> None:
+    """Byte for byte, however many runs there are at a time; and each alone is one that replay accepts."""
+    small.write_text(SMALL + '[[sweep]]\nkey = "vms.policy"\nvalues = ["Delete", "Deallocate"]\n')
+    places = [directory / name for name in ("alone", "again", "together")]
+    for place, processes in zip(places, (1, 1, 2), strict=True):
+        place.mkdir()
+        ended = inside("simulate", small, "--runs", 2, "--processes", processes, "--journal", place.name)
+        assert ended.code == 0
+        assert f"wrote 4 journals in {place.name}" in ended.err
+    alone, *others = [{file.name: file.read_bytes() for file in place.iterdir()} for place in places]
+    assert sorted(alone) == [
+        f"small-seed-{seed}-vms.policy={policy}.jsonl" for seed in (0, 1) for policy in ("Deallocate", "Delete")
+    ]
+    assert others == [alone, alone]
+    for file in places[0].iterdir():
+        judged = json.loads(inside("replay", file, "--json").out)
+        assert judged["legal"]
+        assert judged["completed"] == 2
+    one = "small-seed-1-vms.policy=Delete.jsonl"
+    ended = inside("simulate", small, "--seed", 1, "--set", "vms.policy=Delete", "--journal", "one.jsonl", "--json")
+    assert json.loads(ended.out)["runs"][0]["journal"] == "one.jsonl"
+    assert (directory / "one.jsonl").read_bytes() == alone[one]
+    assert inside("draw", "job", "--journal", "one.jsonl").code == 0
+
+
+def test_a_run_that_fails_leaves_its_journal(inside: Command, small: Path, directory: Path) -> None:
+    """It is wanted most then; it takes the place of what was there, through a link as well, and leaves nothing else."""
+    small.write_text(SMALL + "[expect]\ncompleted = 3\n")
+    (directory / "there").mkdir()
+    (directory / "there" / "old.jsonl").write_text("what was there before")
+    (directory / "link.jsonl").symlink_to("there/old.jsonl")
+    ended = inside("simulate", small, "--journal", "link.jsonl")
+    assert ended.code == 1
+    assert "wrote link.jsonl" in ended.err
+    assert (directory / "link.jsonl").is_symlink()
+    assert [file.name for file in (directory / "there").iterdir()] == ["old.jsonl"]
+    assert "2 completed" in inside("replay", "link.jsonl").out
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "complaint"),
+    [
+        ("nowhere/one.jsonl", (), "nowhere is not there. Create the directory."),
+        ("/proc/one.jsonl", (), "/proc/one.jsonl cannot be written ("),
+        ("/proc", (), "/proc cannot be written ("),
+        ("/dev/null", (), "/dev/null is no regular file. Name a file or a directory."),
+        ("one.jsonl", ("--runs", 2), "one.jsonl is no directory, and several runs need a file each. Name a directory"),
+        ("one.jsonl", ("--lasting", "1s"), "one.jsonl is no directory, and several runs need a file each."),
+        ("one.jsonl", ("--set", "workload.jobs=3"), ""),
+    ],
+)
+def test_a_journal_without_a_place_is_refused_before_the_run(
+    inside: Command, directory: Path, place: str, options: tuple[object, ...], complaint: str
+) -> None:
+    """Exit 2 with one line, before minutes are spent; a place that will do is not touched."""
+    file = directory / "slow.toml"
+    file.write_text(SMALL if not complaint else SMALL.replace("2\n", "100000\n", 1))
+    ended = inside("simulate", file, "--journal", place, *options)
+    if complaint:
+        assert ended.code == 2
+        assert ended.error_line.startswith("--journal: ")
+        assert complaint in ended.error_line
+        assert [file.name for file in directory.iterdir()] == ["slow.toml"]
+    else:
+        assert ended.code == 0
+
+
+def test_a_journal_that_cannot_be_written_ends_the_runs_and_keeps_what_was_there(
+    inside: Command, small: Path, directory: Path
+) -> None:
+    """The runs that were made are shown, the last line says why there are no more, and no half of a journal is left."""
+    (directory / "runs").mkdir()
+    (directory / "runs" / "small-seed-1.jsonl").mkdir()  # cannot be replaced by a file, as on a full disk none is made
+    ended = inside("simulate", small, "--runs", 5, "--journal", "runs")
+    assert ended.code == 2
+    last_line = ended.err.splitlines()[-1]
+    assert last_line.startswith("error: --journal: runs/small-seed-1.jsonl cannot be written (")
+    assert "2 runs, " in ended.out
+    assert sorted(file.name for file in (directory / "runs").iterdir()) == ["small-seed-0.jsonl", "small-seed-1.jsonl"]
+
+
 def test_other_commands_do_not_import_the_simulator() -> None:
     """A worker never pays for what only simulations need."""
     code = (
@@ -285,21 +372,29 @@ def interrupted(directory: Path) -> Iterator[Callable[..., Interrupted]]:
 @pytest.mark.processes
 @pytest.mark.parametrize("group", [True, False], ids=["as-a-terminal-does", "the-parent-alone"])
 @pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.illegal_journal  # of many worlds, whose workers have the same names
 def test_after_ctrl_c_there_is_what_was_finished(
-    interrupted: Callable[..., Interrupted], processes: int, *, group: bool
+    interrupted: Callable[..., Interrupted], directory: Path, processes: int, *, group: bool
 ) -> None:
-    """Exit 130 with a table about the runs that were done, none of which is lost; no process and no complaint."""
-    command = interrupted("swarm", "--runs", 100_000, "--processes", processes)
+    """Exit 130 with a table and the journals of the runs that were done, none of which is lost; no complaint."""
+    (directory / "runs").mkdir()
+    command = interrupted("swarm", "--runs", 100_000, "--processes", processes, "--journal", "runs")
     assert command.process.stderr is not None
-    told = next(line for line in command.process.stderr if "runs done" in line)
+    done = (int(line.split()[0]) for line in command.process.stderr if "runs done" in line)
+    told = next(count for count in done if count >= 2)  # the table about one run alone has another head
     ended, took_s = command.interrupt(group=group)
     assert ended.code == 130
     lines = ended.out.splitlines()
     assert lines[0].split() == ["mean", "least", "most", "pay-as-you-go"]
     count, _, rest = lines[-1].partition(" runs, ")
-    assert int(count) >= int(told.split()[0])
+    assert int(count) >= told
     assert rest.endswith(" VM-hours: interrupted; every promise kept, every expectation met until then")
-    assert all("runs done" in line or " simulated, " in line for line in ended.err.splitlines()), ended.err
+    *progress, wrote = ended.err.splitlines()
+    assert wrote == f"wrote {count} journals in runs"
+    assert all("runs done" in line or " simulated, " in line for line in progress), ended.err
+    journals = sorted((directory / "runs").iterdir())
+    assert len(journals) == int(count)
+    assert all(replay(read_journals(journal)).legal for journal in journals)
     assert took_s < 10.0  # a second or two on an idle machine
 
 
