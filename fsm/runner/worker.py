@@ -276,7 +276,13 @@ class Worker:
 
         A service that is slow must not hold up a drain that has nothing else to wait for.
         """
-        question.add_done_callback(lambda _: self._situation.stir())
+
+        def answered(question: asyncio.Future[Answer]) -> None:
+            if not question.cancelled():
+                question.exception()  # of an answer that came too late, or never, nobody needs to hear
+            self._situation.stir()
+
+        question.add_done_callback(answered)  # it reads even what comes when this wait itself has been cancelled twice
         try:
             while not question.done() and self._situation.is_in(state):
                 await self._situation.anything()
@@ -285,8 +291,6 @@ class Worker:
             if not question.done():
                 question.cancel()
                 await asyncio.wait([question])
-            if not question.cancelled():
-                question.exception()  # of an answer that came too late, or never, nobody needs to hear
 
     def _judge(self, error: PlatformError, setting: str, remedy: str) -> None:
         """Tell a wrong setting from an outage; a missing permission is given some minutes to arrive.

@@ -843,6 +843,28 @@ def test_a_drain_does_not_wait_for_a_start_that_is_stuck(call: str) -> None:
     assert unread == []
 
 
+@pytest.mark.parametrize("call", ["store.read_presence", "queue.length"])
+@pytest.mark.parametrize("rounds", [0, 1, 2, 3])
+def test_a_worker_that_is_killed_twice_on_its_way_up_leaves_no_error_unread(call: str, rounds: int) -> None:
+    """Whenever the second cancellation comes, the question that was given up is not complained of."""
+    unread: list[object] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unread.append(context))
+        world = World(settings=FOREVER)
+        world.faults = lambda asked: Fault(request_s=9.0) if asked == call else None
+        worker = world.start(at_once)
+        await asyncio.sleep(3.0)
+        worker.die()
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        await worker.kill()
+
+    virtually(main)
+    gc.collect()
+    assert unread == []
+
+
 def test_a_cancelled_worker_leaves_no_save_behind() -> None:
     """A worker that is cancelled while a checkpoint is on its way, to a silent store, ends with all its tasks."""
 
