@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from random import Random
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol
 
 from fsm.errors import BadReplyError, ThrottledError
 from simulator.network import REPLY_LOST, REPLY_RESET, REQUEST_LOST, REQUEST_RESET, Fault
@@ -35,7 +35,13 @@ def _seconds(default: float) -> float:
     return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Printer(Protocol):
+    """What IPython and Hypothesis show a value with."""
+
+    def text(self, text: str, /) -> object: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class FaultPlan:
     """The mix of faults of a run.
 
@@ -109,6 +115,14 @@ class FaultPlan:
     def drawn_options(self) -> Mapping[str, float]:
         """What is not as it is by default: what a failing run prints."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+
+    def __repr__(self) -> str:
+        """As it is made: of thirty faults a test that fails needs one, and shows no other."""
+        return f"FaultPlan({', '.join(f'{name}={value!r}' for name, value in self.drawn_options.items())})"
+
+    def _repr_pretty_(self, printer: _Printer, _cycle: bool) -> None:  # noqa: FBT001 -- as they call it
+        """The same for IPython and Hypothesis: of a dataclass that one shows every field, whatever its `__repr__`."""
+        printer.text(repr(self))
 
 
 NO_FAULTS: Final = FaultPlan()

@@ -6,8 +6,10 @@ import dataclasses
 import json
 from decimal import Decimal
 
+import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
+from hypothesis.vendor.pretty import pretty
 
 from fsm.handler import Job, Json
 from fsm.spot_vm import Offer, Terms
@@ -63,6 +65,28 @@ def test_markets_and_evictions_end_well(market: scenario.MarketPlan, orders: lis
 def test_an_eviction_can_be_pasted(order: Eviction) -> None:
     """What a failed test shows of an eviction is what makes it."""
     assert eval(repr(order), vars(testing)) == order
+
+
+@given(plan=spot.faults())
+def test_a_mix_of_faults_can_be_pasted(plan: FaultPlan) -> None:
+    """What is shown of a mix makes it, and nothing else: by Python, and by Hypothesis, which asks in its own way."""
+    assert eval(repr(plan), vars(testing)) == plan
+    assert repr(plan).count("=") == len(plan.drawn_options)
+    assert pretty(plan) == repr(plan)
+
+
+def test_a_test_that_fails_shows_the_faults_it_needs() -> None:
+    """A falsifying example has the one fault of thirty that matters, as a test would write it."""
+
+    @settings(database=None, derandomize=True)
+    @given(plan=spot.faults(among=("slow", "throttled", "death")))
+    def fails(plan: FaultPlan) -> None:
+        assert not plan.throttled
+
+    with pytest.raises(AssertionError) as caught:
+        fails()
+    shown = "".join(caught.value.__notes__)
+    assert "plan=FaultPlan(throttled=0.2)," in "".join(shown.split()), shown
 
 
 @given(plan=spot.faults(max_size=2))
