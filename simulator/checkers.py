@@ -113,6 +113,11 @@ class NothingLost(Checker):
         self._left: set[str] = set()
         self._put_aside: set[str] = set()
         self._finished: set[str] = set()
+        self._calm_from_s: float | None = None
+
+    def calmed(self, now_s: float) -> None:
+        if self._calm_from_s is None:
+            self._calm_from_s = now_s
 
     def enqueued(self, message_id: str) -> None:
         self._left.add(message_id)
@@ -136,10 +141,11 @@ class NothingLost(Checker):
         elif record.status is Status.POISONED and message_id not in self._put_aside:
             self.report(f"message {message_id} was deleted before it was put on the poison queue")
 
-    def finished(self, _now_s: float) -> None:
+    def finished(self, now_s: float) -> None:
         left = sorted(self._left)
         if left and self.case.work.arrived and not self.case.violations:
-            self.report(f"{len(left)} messages have no end, {left[0]} is one")
+            calm_s = 0.0 if self._calm_from_s is None else now_s - self._calm_from_s
+            self.report(f"messages without an end after {calm_s:.0f} s of calm: {len(left)}, such as {left[0]}")
         for message_id in sorted(self._put_aside - self._left) if self.case.world.stored else ():
             record = self.case.record(message_id)
             if record is not None and record.status is Status.DONE:

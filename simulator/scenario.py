@@ -1,8 +1,8 @@
 """A scenario: market, VMs, operator, workload, worker, faults, script and expectations, as a TOML file says them.
 
-Every table of the file is one frozen dataclass here, and its fields are the keys; `python -m simulator.scenario` is not
-needed to know them. A wrong key, type or value is one line that names the file, the key and what was expected.
-Durations are numbers of seconds or text such as "90s", "5m", "2h" and "3d"; money is USD.
+Every table of the file is one frozen dataclass here, and its fields are the keys. A wrong key, type or
+value is one line that names the file, the key and what was expected. Durations are numbers of seconds or text such as
+"90s", "5m", "2h" and "3d"; money is USD.
 """
 
 from __future__ import annotations
@@ -301,7 +301,7 @@ class Scenario:
         name: of the file, without its ending.
         about: one sentence for people.
         horizon_s: when the faults end, if the work has not ended before.
-        calm_s_max: how long the work may then take; longer breaks `always_comes_back`.
+        calm_s_max: how long the work may then take; a message without an end after that breaks `nothing_lost`.
         pay_as_you_go_usd_per_h: what the same VM costs without eviction; a Spot price is never above it.
     """
 

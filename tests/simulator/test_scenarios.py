@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import pairwise
@@ -13,6 +14,7 @@ import pytest
 
 from fsm.errors import ConfigurationError
 from fsm.journal_kinds import Kind
+from fsm.promises import Promise
 from fsm.record import DEATHS_MAX
 from fsm.spot_vm import VmState
 from simulator.faults import UNITS, FaultPlan
@@ -261,6 +263,18 @@ def test_work_that_never_came_is_no_success() -> None:
     result = simulate(parse_scenario(text, where="mine.toml"), 0)
     assert (result.summary.jobs, result.violations) == (1, ())
     assert result.missed == ("jobs: 3 planned, 1 had arrived when horizon_s and calm_s_max were over",)
+
+
+def test_work_that_does_not_end_in_time_has_no_end() -> None:
+    """A message that is still there when `calm_s_max` is over breaks `nothing_lost`: workers come back all the same."""
+    text = "horizon_s = 60\ncalm_s_max = 120\n[workload]\njobs = 3\nservice_s = '1d'"
+    result = simulate(parse_scenario(text, where="mine.toml"), 0)
+    (violation,) = result.violations
+    assert violation.promise is Promise.NOTHING_LOST
+    stated = re.fullmatch(r"messages without an end after (\d+) s of calm: 3, such as .+", violation.what)
+    assert stated is not None, violation.what
+    assert float(stated[1]) >= 120.0
+    assert result.promises[Promise.ALWAYS_COMES_BACK]
 
 
 def test_pay_as_you_go_does_the_same_jobs_in_their_order() -> None:
