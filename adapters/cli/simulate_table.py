@@ -43,12 +43,17 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """A quantity on Spot, and on pay-as-you-go where it differs from nothing."""
+    """A quantity on Spot, and on pay-as-you-go where it differs from nothing.
+
+    Attributes:
+        mean: of several runs; None for the mean of what each has.
+    """
 
     name: str
     spot: Callable[[Outcome], float]
     text: Callable[[float], str]
     regular: Callable[[Outcome], float] | None = None
+    mean: Callable[[Sequence[Outcome]], float] | None = None
 
 
 def _count(number: float) -> str:
@@ -61,6 +66,12 @@ def _money(usd: float) -> str:
 
 def _share(share: float) -> str:
     return f"{share:.1%}"
+
+
+def _saved_in_all(outcomes: Sequence[Outcome]) -> float:
+    """The share that was saved of what all runs would have cost together: the mean cost's, and not the mean share."""
+    regular_usd = sum(outcome.costs.pay_as_you_go_usd for outcome in outcomes)
+    return float(1 - sum(outcome.costs.total_usd for outcome in outcomes) / regular_usd) if regular_usd else 0.0
 
 
 _LINES = (
@@ -80,7 +91,7 @@ _LINES = (
         text=_money,
         regular=lambda run: float(run.costs.pay_as_you_go_usd),
     ),
-    _Line(name="saved", spot=lambda run: run.costs.saving, text=_share),
+    _Line(name="saved", spot=lambda run: run.costs.saving, text=_share, mean=_saved_in_all),
     _Line(name="evictions", spot=lambda run: run.summary.evictions, text=_count, regular=lambda _: 0),
     _Line(name="  with a notice", spot=lambda run: run.summary.announced, text=_count),
     _Line(name="refused allocations", spot=lambda run: run.summary.refusals, text=_count),
@@ -116,7 +127,8 @@ def _cells(line: _Line, outcomes: Sequence[Outcome], *, several: bool) -> tuple[
     values = [line.spot(outcome) for outcome in outcomes]
     regular = "" if line.regular is None else line.text(_mean([line.regular(outcome) for outcome in outcomes]))
     if several:
-        return line.name, line.text(_mean(values)), line.text(min(values)), line.text(max(values)), regular
+        mean = _mean(values) if line.mean is None else line.mean(outcomes)
+        return line.name, line.text(mean), line.text(min(values)), line.text(max(values)), regular
     return line.name, line.text(values[0]), regular
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,17 @@ def test_several_runs_are_told_by_their_mean_least_and_most(inside: Command, sma
     ended = inside("simulate", small, "--runs", 3)
     assert ended.out.splitlines()[0].split() == ["mean", "least", "most", "pay-as-you-go"]
     assert "3 runs, 0.2 VM-hours: every promise kept" in ended.out
+
+
+def test_what_several_runs_saved_is_of_their_cost_together(inside: Command) -> None:
+    """A run of seconds costs many times what it would have: it must not outweigh those of hours beside it."""
+    arguments = ("simulate", "swarm", "--runs", 4)
+    costs = [run["costs"] for run in json.loads(inside(*arguments, "--json").out)["runs"]]
+    spot_usd, regular_usd = (sum(Decimal(one[name]) for one in costs) for name in ("total_usd", "pay_as_you_go_usd"))
+    shares = [one["saving"] for one in costs]
+    (line,) = (line for line in inside(*arguments).out.splitlines() if line.startswith("saved"))
+    assert line.split()[1:] == [f"{share:.1%}" for share in (1 - spot_usd / regular_usd, min(shares), max(shares))]
+    assert abs(sum(shares) / len(shares) - float(1 - spot_usd / regular_usd)) > 0.01
 
 
 def test_several_processes_say_what_one_says(inside: Command, small: Path) -> None:
