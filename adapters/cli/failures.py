@@ -73,5 +73,5 @@ def _misuse(error: typer.TyperException) -> tuple[str | None, str]:
         text = error.message.removeprefix(_PYDANTIC_PREFIX) or "it is missing"
     else:
         text = error.format_message()
-    ending = "" if text.endswith((".", ")")) else "."
+    ending = "" if text.endswith((".", "?")) else "."
     return option, f"{text}{ending} See spotfsm --help and spotfsm COMMAND --help."

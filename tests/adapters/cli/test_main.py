@@ -109,6 +109,22 @@ def test_a_mistake_is_one_line_that_names_the_setting(
     assert named in ended.error_line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (("simulate", "price-spike", "weekend"), "Got unexpected extra argument(s) (weekend)."),
+        (("simulate", "--jurnal", "x"), "No such option: --jurnal (Possible options: --journal)."),
+        (("simulat",), "No such command 'simulat'. Did you mean 'simulate'?"),
+        (("simulate", "--seed"), "Option '--seed' requires an argument."),
+    ],
+)
+def test_the_way_to_help_is_a_sentence_of_its_own(inside: Command, arguments: tuple[str, ...], problem: str) -> None:
+    """However the problem's sentence ends: with a bracket, with a question, or with nothing."""
+    ended = inside(*arguments)
+    assert ended.code == 2
+    assert ended.error_line == f"{problem} See spotfsm --help and spotfsm COMMAND --help."
+
+
 def test_a_file_that_is_no_database_is_named(inside: Command, directory: Path, jobs: str) -> None:
     """A damaged file, or another program's, is neither read nor overwritten."""
     (directory / "torn.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)
