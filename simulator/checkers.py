@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from fsm.application import APPLICATION, AppFact
+from fsm.application import APPLICATION, AppFact, AppState
 from fsm.errors import ConfigurationError, IllegalTransitionError
 from fsm.job import JOB, JobState
 from fsm.notices import EventsDocument, ScheduledEvent
@@ -39,6 +39,8 @@ DRAIN_S_MIN = 1.0
 RECLAIMING = ("Preempt", "Terminate", "Reboot", "Redeploy")
 METADATA_PATIENCE_S = 300.0
 """A worker asks instance metadata for at least so long before it gives up."""
+POLL_PATIENCE_S = 2.0
+"""A poll that is not answered delays the next one by no more than this, however often they are due."""
 QUICK_S = 0.1
 """Of calls that travel for no longer than this, there and back, several fit into the shortest drain."""
 GRACE_S = 1.0
@@ -69,12 +71,14 @@ class Case:
     Attributes:
         broken: called at the first violation.
         call_timeout_s: a worker waits no longer for a reply.
+        imds_poll_s: how often it asks for Scheduled Events.
     """
 
     world: World
     work: Work
     broken: Callable[[], None]
     call_timeout_s: float = WorkerSettings().call_timeout_s
+    imds_poll_s: float = WorkerSettings().imds_poll_s
     violations: list[Violation] = field(default_factory=list)
 
     def note(self, promise: Promise, what: str) -> None:
@@ -263,7 +267,11 @@ class NoWorkAfterNotice(Checker):
 
 
 class DrainedInTime(Checker):
-    """After the deadline no handler runs and nothing is saved; an event is acknowledged only when all is settled."""
+    """After the deadline no handler runs and nothing is saved; an event is acknowledged only when all is settled.
+
+    And whoever is to drain must know of it: from its start to its end a worker asks for Scheduled Events all the time,
+    whatever becomes of its polls.
+    """
 
     promise = Promise.DRAINED_IN_TIME
 
@@ -272,6 +280,8 @@ class DrainedInTime(Checker):
         self._told: defaultdict[Process, Told] = defaultdict(Told)
         self._runs: defaultdict[Process, dict[int, Run]] = defaultdict(dict)
         self._unsettled: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)
+        self._asked_s: dict[str, float] = {}
+        self._ask_within_s = max(case.imds_poll_s, POLL_PATIENCE_S) + QUICK_S
 
     def told(self, process: Process, number: int, document: EventsDocument) -> None:
         told = self._told[process]
@@ -289,14 +299,27 @@ class DrainedInTime(Checker):
     def sent(self, process: Process, call: str) -> None:
         if call == "store.write" and self._told[process].standing and self._late(process):
             self.report(f"{process.name} still writes after the deadline of its drain")
+        asked_s = self._asked_s.get(process.name)
+        if asked_s is None:  # it does not know yet who it is, or has come to its end
+            return
+        silent_s = self.case.now_s - max(asked_s, process.life.thawed_s)
+        if silent_s > self._ask_within_s:
+            self.report(f"{process.name} has not asked for Scheduled Events for {silent_s:.1f} s")
+        if call == "events.poll" or silent_s > self._ask_within_s:  # it is told once
+            self._asked_s[process.name] = self.case.now_s
 
     def received(self, process: Process, messages: Sequence[Message]) -> None:
         self._unsettled[process.name].update((message.message_id, message.dequeue_count) for message in messages)
 
     def noted(self, entry: Entry) -> None:
-        if entry.kind != "row" or entry.fields["machine"] != JOB.name:
+        if entry.kind != "row":
             return
-        if entry.fields["to"] not in (JobState.RECEIVED, JobState.RUNNING):
+        if entry.fields["machine"] == APPLICATION.name:
+            if entry.fields["to"] == AppState.OFFLINE:
+                self._asked_s.pop(entry.process, None)
+            else:
+                self._asked_s.setdefault(entry.process, self.case.now_s)
+        elif entry.fields["machine"] == JOB.name and entry.fields["to"] not in (JobState.RECEIVED, JobState.RUNNING):
             self._unsettled[entry.process].discard((entry.text("job"), int(entry.fields.get("epoch") or 0)))
 
     def acknowledged(self, process: Process, event_id: str) -> None:
@@ -311,41 +334,140 @@ class DrainedInTime(Checker):
         return self.case.now_s > told.deadline_s + GRACE_S and process.life.thawed_s < told.since_s
 
 
+@dataclass(slots=True)
+class Held:
+    """A delivery, as the queue and the process that it went to know it.
+
+    Attributes:
+        receipt: the newest that the process knows.
+        handed_back: the process was told that the message is visible again.
+        lapsed: the lease was over while the process lived, or its only receipt was lost.
+        unsaved: the process ended though calls had failed it, or with a handler that would not let go.
+    """
+
+    process: Process
+    receipt: str
+    handed_back: bool = False
+    lapsed: bool = False
+    unsaved: bool = False
+
+    @property
+    def may_be_death(self) -> bool:
+        """Whether a claim that it left open may be counted as a death.
+
+        One that lapsed before its process ended by itself cannot be told from one whose process died.
+        """
+        match self.process.ending:
+            case Ending.DIED | Ending.CRASHED:
+                return True
+            case Ending.STOPPED | Ending.GAVE_UP:
+                return self.lapsed or self.unsaved
+            case _:
+                return False
+
+
 class EvictionIsNotFailure(Checker):
-    """Failures are counted for handlers that failed, deaths for processes that died, and each delivery at most once."""
+    """Failures are counted for handlers that failed, deaths for processes that died, and each delivery at most once.
+
+    The claim that is counted as a death names its delivery, and the queue knows which process that was given to. Of a
+    stop it is asked that it leaves no claim open, unless the calls of its process had failed it, or were slow.
+    """
 
     promise = Promise.EVICTION_IS_NOT_FAILURE
 
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self._failed: Counter[str] = Counter()
-        self._held_by: defaultdict[str, set[Process]] = defaultdict(set)
+        self._fruitless: Counter[str] = Counter()
+        self._held: defaultdict[str, dict[int, Held]] = defaultdict(dict)
+        self._holding: defaultdict[Process, dict[str, Held]] = defaultdict(dict)
+        self._runs: defaultdict[Process, Counter[str]] = defaultdict(Counter)
+        self._disturbed: set[Process] = set()
 
-    def received(self, process: Process, messages: Sequence[Message]) -> None:
+    # -- which process has what ---------------------------------------------------------------------------------------
+
+    def leased(self, process: Process, messages: Sequence[Message]) -> None:
         for message in messages:
-            self._held_by[message.message_id].add(process)
+            deliveries = self._held[message.message_id]
+            for earlier in deliveries.values():
+                earlier.lapsed |= earlier.process.alive and not earlier.handed_back
+            held = Held(process=process, receipt=message.pop_receipt)
+            deliveries[message.dequeue_count] = self._holding[process][message.message_id] = held
+
+    def renewed(self, process: Process, message_id: str, receipt: str, visibility_s: float) -> None:
+        held = self._holding[process].get(message_id)
+        if held is not None:
+            held.receipt, held.handed_back = receipt, visibility_s == 0
+
+    def faulted(self, process: Process, call: str, fault: Fault) -> None:
+        if call.startswith(("queue.", "store.")) and (_spoilt(fault) or fault.request_s + fault.reply_s > QUICK_S):
+            self._disturbed.add(process)
+
+    def noted(self, entry: Entry) -> None:
+        if entry.kind == "freeze":
+            self._disturbed.update(p for p in self._holding if p.vm_name == entry.fields["vm"] and p.alive)
+
+    def ended(self, process: Process) -> None:
+        disturbed, runs = process in self._disturbed, self._runs.pop(process, Counter())
+        for message_id, held in self._holding.pop(process, {}).items():
+            held.unsaved = disturbed or runs[message_id] > 0
+            lease = self.case.world.queues.lease(message_id)
+            if lease is not None and not held.handed_back:
+                held.lapsed |= lease.visible_s <= self.case.now_s or lease.receipt != held.receipt
+            self._judge_stop(message_id, held)
+        self._disturbed.discard(process)
+
+    def run_began(self, run: Run) -> None:
+        self._runs[run.process][run.job] += 1
 
     def run_ended(self, run: Run) -> None:
+        self._runs[run.process][run.job] -= 1
         if run.end is RunEnd.FAILED:
             self._failed[run.job] += 1
 
-    def written(self, message_id: str, _before: Record | None, after: Record) -> None:
-        counts, failed = after.counts, self._failed[message_id]
-        if after.status is Status.POISONED and failed < FAILURES_MAX and counts.fruitless_deaths < DEATHS_MAX:
-            self.report(f"{message_id} was poisoned after {failed} failures and {counts.fruitless_deaths} deaths")
+    # -- what is counted ----------------------------------------------------------------------------------------------
+
+    def written(self, message_id: str, before: Record | None, after: Record) -> None:
+        self._judge_deaths(message_id, before, after)
+        counts, failed, fruitless = after.counts, self._failed[message_id], self._fruitless[message_id]
+        if after.status is Status.POISONED and failed < FAILURES_MAX and fruitless < DEATHS_MAX:
+            self.report(f"{message_id} was poisoned after {failed} failures and {fruitless} deaths without progress")
         if counts.failures > failed:
             self.report(f"{message_id} has {counts.failures} failures on record, and failed {failed} times")
-        if counts.deaths:
-            died = sum(process.ending not in (None, Ending.EVICTED) for process in self._held_by[message_id])
-            if counts.deaths > died:
-                self.report(f"{message_id} has {counts.deaths} deaths on record, and {died} of its processes died")
+        if counts.fruitless_deaths > fruitless:
+            self.report(
+                f"{message_id} has {counts.fruitless_deaths} deaths on record since its last progress, not {fruitless}"
+            )
         ended = counts.failures + counts.deaths + counts.evictions + counts.lapses + counts.stops
         if ended > after.epoch:
             self.report(f"{message_id} has {ended} ends on record in {after.epoch} deliveries")
 
+    def _judge_deaths(self, message_id: str, before: Record | None, after: Record) -> None:
+        """Take a death that this write counts in, and see whether the process that claimed last has died."""
+        if before is None:
+            if after.counts.deaths:
+                self.report(f"{message_id} has {after.counts.deaths} deaths on record, and nobody had claimed it")
+            return
+        died = after.counts.deaths - before.counts.deaths
+        self._fruitless[message_id] += died
+        if after.progress != before.progress:
+            self._fruitless[message_id] = 0
+        held = self._held[message_id].get(before.epoch)
+        if died > 1 or (died and (held is None or not held.may_be_death)):
+            ending = "nobody" if held is None else f"{held.process.name}, which {held.process.ending or 'lives'}"
+            self.report(f"{died} deaths of {message_id} were counted; epoch {before.epoch} was held by {ending}")
+
+    def _judge_stop(self, message_id: str, held: Held) -> None:
+        """A process that ended by itself leaves no claim that the next one would take for that of a dead process."""
+        if held.process.ending is not Ending.STOPPED or held.may_be_death:
+            return
+        record = self.case.record(message_id)
+        if record is not None and record.status is Status.OPEN and self._held[message_id].get(record.epoch) is held:
+            self.report(f"{held.process.name} stopped in good order, and its claim of {message_id} stays open")
+
     def deleted(self, message_id: str) -> None:
-        self._failed.pop(message_id, None)
-        self._held_by.pop(message_id, None)
+        for kept in (self._failed, self._fruitless, self._held):
+            kept.pop(message_id, None)
 
 
 class ReleasedAtOnce(Checker):
@@ -395,9 +517,8 @@ class ReleasedAtOnce(Checker):
     def faulted(self, process: Process, call: str, fault: Fault) -> None:
         if call.startswith("events."):
             return
-        spoilt = fault.refused or fault.replied or fault.arrived
         slow_s = fault.request_s + fault.reply_s
-        if spoilt or slow_s > self.case.call_timeout_s:
+        if _spoilt(fault) or slow_s > self.case.call_timeout_s:
             self._disturbed.add(process.name)
         elif slow_s > QUICK_S:
             self._slowed.add(process.name)
@@ -526,6 +647,11 @@ class AlwaysComesBack(Checker):
     def noted(self, entry: Entry) -> None:
         if entry.kind == "row" and entry.fields["row"] == "A20" and not self._told[entry.process].standing:
             self.report(f"{entry.process} stopped working, and no reply had named its VM")
+
+
+def _spoilt(fault: Fault) -> bool:
+    """Whether a call was refused or got no reply of its own, however quick it was."""
+    return fault.refused is not None or fault.replied is not None or fault.arrived is not None
 
 
 def _delivery(job: str, epoch: object) -> str:

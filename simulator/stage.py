@@ -81,7 +81,13 @@ class Stage:
         self.injector = Injector(scenario.faults, self.world.random("faults"))
         self.market = Market(moments_of(scenario, self.world, self.injector, directory))
         self.platform = Platform(scenario, self.world, self.market, self.injector, self._start_worker)
-        self.case = Case(world=self.world, work=self.work, broken=over, call_timeout_s=self.settings.call_timeout_s)
+        self.case = Case(
+            world=self.world,
+            work=self.work,
+            broken=over,
+            call_timeout_s=self.settings.call_timeout_s,
+            imds_poll_s=self.settings.imds_poll_s,
+        )
         self.checkers = tuple(make_checkers(self.case))
         if scenario.faults.drawn_options:
             self.disturb(scenario.faults)

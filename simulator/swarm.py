@@ -33,6 +33,8 @@ SWARM: Final = "swarm"
 SHRINK_RUNS_MAX: Final = 60
 LEASE_OUTLIVES_RESTART_S: Final = 20.0
 """A lease of this length, renewed when half of it is over, is still there when a unit has started its worker again."""
+STOPS_PER_H: Final = 40.0
+"""Of every VM, in swarms that have stops: one in some minutes, so that most runs see some of them."""
 _WORSE_THAN_SLOW: Final = tuple(name for name, unit in UNITS.items() if unit in ("per call", "per write"))
 
 
@@ -64,6 +66,12 @@ def drawn_scenario(seed: int) -> Scenario:
     if hurried:
         faults = replace(faults, **dict.fromkeys(_WORSE_THAN_SLOW, 0.0))
         vms = replace(vms, evictions_per_h=max(30.0, vms.evictions_per_h), notice_s_min=20.0, notice_s_max=30.0)
+    # Nor does a stop by the operator often find a worker at work: where there are stops, there are many, and there is
+    # always work.
+    stopped = not overlapping and not hurried and faults.stop > 0
+    if stopped:
+        faults = replace(faults, stop=STOPS_PER_H)
+    busy = overlapping or hurried or stopped
     scenario = Scenario(
         name=SWARM,
         about=f"drawn from seed {seed}",
@@ -77,8 +85,8 @@ def drawn_scenario(seed: int) -> Scenario:
             pause_s_max=3600.0 if _days_s(faults) else 120.0,
         ),
         workload=WorkloadPlan(
-            jobs=30 if overlapping or hurried else jobs,
-            every_s=draw.choice((5.0, 15.0) if overlapping or hurried else (0.0, 0.0, 5.0, 30.0)),
+            jobs=30 if busy else jobs,
+            every_s=draw.choice((5.0, 15.0) if busy else (0.0, 0.0, 5.0, 30.0)),
             service_s=service_s,
             service=draw.choice(tuple(Length)),
             unit_s=unit_s,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,10 +16,11 @@ from fsm.job import JobTrigger
 from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import ScheduledEvents
 from fsm.promises import Promise
-from fsm.record import End, Owner, Presence, Record, Status
+from fsm.record import FAILURES_MAX, Counts, End, Owner, Presence, Record, Status
 from fsm.runner import Ports, Worker, WorkerSettings
 from fsm.runner.delivering import Delivering
 from fsm.runner.situation import Situation
+from fsm.runner.watching import FIRST_POLL_TIMEOUT_S, POLL_TIMEOUT_S, Watch
 from fsm.runner.workplace import Workplace
 from simulator.store import SimulatedStore
 from simulator.world import MakeWorker
@@ -155,12 +157,28 @@ class _CutsReceives(Worker):
         await super()._drain(place)
 
 
+async def _never_poll(_self: Watch) -> None:
+    """Trust that nothing will come."""
+    await asyncio.Event().wait()
+
+
+async def _poll_one_by_one(self: Watch) -> None:
+    timeout_s = FIRST_POLL_TIMEOUT_S
+    while True:
+        self._open += 1
+        self._asked += 1
+        await self._poll(self._asked, timeout_s=timeout_s)
+        timeout_s = POLL_TIMEOUT_S
+        await asyncio.sleep(self._place.settings.imds_poll_s)
+
+
 # -- sabotaged core ---------------------------------------------------------------------------------------------------
 
 _perform = Delivering._perform
 _consider = fsm.delivery._Stepper._consider
 _how_ended = fsm.delivery.how_ended
 _call_of = fsm.delivery.call_of
+_released = Record.released
 
 
 async def _delete_then_record(self: Delivering, call: Call) -> Event:
@@ -225,6 +243,14 @@ def _count_again(self: Record, end: End) -> Record:
     return replace(self, counts=self.counts.plus(end), counted_epoch=self.epoch)
 
 
+def _save_and_keep_deaths(self: Record, progress: str) -> Record:
+    return replace(self, progress=progress)
+
+
+def _leave_open_at_stop(self: Record, end: End, error: str | None = None) -> Record:
+    return self if end is End.STOP else _released(self, end, error)
+
+
 def _patched(target: type | object, name: str, value: object) -> Callable[[Patch], None]:
     return lambda patch: patch.setattr(target, name, value)
 
@@ -253,6 +279,35 @@ SABOTAGES = (
         caught_by=frozenset({P.DRAINED_IN_TIME}),
         likely_seed=51,
         make_worker=_DrainsForEver,
+    ),
+    Sabotage(
+        name="Scheduled Events never asked for",
+        caught_by=frozenset({P.DRAINED_IN_TIME}),
+        patch=_patched(Watch, "run", _never_poll),
+    ),
+    Sabotage(
+        name="next poll waits for a slow one",
+        caught_by=frozenset({P.DRAINED_IN_TIME}),
+        likely_seed=6,
+        patch=_patched(Watch, "run", _poll_one_by_one),
+    ),
+    Sabotage(
+        name="deaths not cleared by progress",
+        caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        likely_seed=29,
+        patch=_patched(Record, "saved", _save_and_keep_deaths),
+    ),
+    Sabotage(
+        name="job that kills its worker never given up",
+        caught_by=frozenset({P.NOTHING_LOST}),
+        likely_seed=71,
+        patch=_patched(Counts, "budget_spent", property(lambda counts: counts.failures >= FAILURES_MAX)),
+    ),
+    Sabotage(
+        name="claim left open by a stop",
+        caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
+        likely_seed=29,
+        patch=_patched(Record, "released", _leave_open_at_stop),
     ),
     Sabotage(
         name="evictions counted as failures",
@@ -352,7 +407,7 @@ SABOTAGES = (
     Sabotage(
         name="presence never written",
         caught_by=frozenset({P.NOTHING_LOST}),
-        likely_seed=7,
+        likely_seed=71,
         make_worker=_absent,
     ),
     Sabotage(
