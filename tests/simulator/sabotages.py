@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 import fsm.delivery
+from fsm.backoff import Backoff
 from fsm.delivery import Call, Delivery, Event, Found, PutPoison, Release, Step, WriteRecord, Written
 from fsm.delivery import Done as CallDone
 from fsm.errors import PlatformError
@@ -17,7 +18,7 @@ from fsm.notices import EventsDocument, ScheduledEvent
 from fsm.ports import ScheduledEvents
 from fsm.promises import Promise
 from fsm.record import FAILURES_MAX, Counts, End, Owner, Presence, Record, Status
-from fsm.runner import Ports, Worker, WorkerSettings
+from fsm.runner import Ports, Worker, WorkerSettings, receiving
 from fsm.runner.delivering import Delivering
 from fsm.runner.situation import Situation
 from fsm.runner.watching import FIRST_POLL_TIMEOUT_S, POLL_TIMEOUT_S, Watch
@@ -170,6 +171,15 @@ async def _poll_one_by_one(self: Watch) -> None:
         await self._poll(self._asked, timeout_s=timeout_s)
         timeout_s = POLL_TIMEOUT_S
         await asyncio.sleep(self._place.settings.imds_poll_s)
+
+
+class _AbandonsAll(Worker):
+    """Lets go of every job at a notice, as if all leases were lost."""
+
+    async def _drain(self, place: Workplace) -> None:
+        for delivery in tuple(self._deliveries):
+            delivery.lose_lease()
+        await super()._drain(place)
 
 
 # -- sabotaged core ---------------------------------------------------------------------------------------------------
@@ -374,6 +384,18 @@ SABOTAGES = (
         caught_by=frozenset({P.RELEASED_AT_ONCE}),
         likely_seed=60,
         make_worker=_CutsReceives,
+    ),
+    Sabotage(
+        name="every job abandoned at a drain",
+        caught_by=frozenset({P.RELEASED_AT_ONCE}),
+        likely_seed=26,
+        make_worker=_AbandonsAll,
+    ),
+    Sabotage(
+        name="an hour's pause after an empty receive",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        likely_seed=20,
+        patch=_patched(receiving, "Backoff", lambda **_limits: Backoff(first_s=3600.0, most_s=3600.0)),
     ),
     Sabotage(
         name="job not begun not released",
