@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from random import Random
 from types import MappingProxyType
 from typing import Final, Protocol
 
-from fsm.errors import BadReplyError, ThrottledError
+from fsm.errors import BadReplyError, ConfigurationError, ThrottledError
 from simulator.network import REPLY_LOST, REPLY_RESET, REQUEST_LOST, REQUEST_RESET, Fault
 
 
@@ -180,7 +180,37 @@ def drawn(random: Random, *, run_s: float) -> FaultPlan:
         for name in (*PROBABILITIES, *RATES)
         if random.random() < (0.8 if name in theme else share_on)
     }
-    return replace(plan, **chosen)
+    return _fitting(plan, chosen)
+
+
+def _fitting(plan: FaultPlan, chosen: Mapping[str, float]) -> FaultPlan:
+    """The plan with what was chosen; shares of one thing that are more than all of it shrink to all of it."""
+    plan = replace(plan, **chosen)
+    for group in TOGETHER:
+        if (total := _sum(plan, group)) > 1.0:
+            plan = replace(plan, **{name: getattr(plan, name) / total for name in group})
+    return plan
+
+
+def _sum(plan: FaultPlan, group: Sequence[str]) -> float:
+    return sum(getattr(plan, name) for name in group)
+
+
+def check_shares(plan: FaultPlan, *, where: str = "faults") -> None:
+    """See that there is room for each fault: one call, or one poll, has one of them at most.
+
+    Args:
+        plan: the mix.
+        where: the table it is in, for the message.
+
+    Raises:
+        ConfigurationError: the shares of a call's faults are more than all calls, and later ones would have less.
+    """
+    for group in TOGETHER:
+        if (total := _sum(plan, group)) > 1.0 + ROUNDING:
+            *others, last = (name for name in group if getattr(plan, name) > 0)
+            problem = f"with {', '.join(others)} it is {total:g} of all there is, and one has one fault at most"
+            raise ConfigurationError(f"{where}.{last}", problem, "Let them add up to 1 or less.")
 
 
 _QUEUE_AND_STORE = ("queue.", "store.")
@@ -205,6 +235,15 @@ _OF_WRITES: Final[tuple[tuple[str, MakeFault], ...]] = (
 )
 
 
+_KILLS: Final = ("kill_before", "kill_after")
+TOGETHER: Final[tuple[tuple[str, ...], ...]] = (
+    (*_KILLS, *(name for name, _ in (*_OF_CALLS, *_OF_WRITES))),
+    (*_KILLS, *(name for name, _ in _OF_POLLS)),
+)
+"""Faults of which a call has one at most: their shares add up to 1 or less."""
+ROUNDING: Final = 1e-9
+
+
 def _slow(random: Random, most_s: float) -> Fault:
     seconds = random.uniform(0.0, most_s)
     return Fault(request_s=seconds) if random.random() < 0.5 else Fault(reply_s=seconds)
@@ -221,12 +260,16 @@ class Injector:
         plan: the mix.
         random: its stream.
 
+    Raises:
+        ConfigurationError: the plan's shares are more than all calls, now or when another plan takes its place.
+
     Attributes:
         silent: VMs whose Scheduled Events do not answer at present.
         happened: how often each fault of the plan really happened, by name.
     """
 
     def __init__(self, plan: FaultPlan, random: Random) -> None:
+        check_shares(plan)
         self._plan = plan
         self._random = random
         self._choices: dict[str, tuple[tuple[float, MakeFault | None, str], ...]] = {}
@@ -241,6 +284,7 @@ class Injector:
 
     @plan.setter
     def plan(self, plan: FaultPlan) -> None:
+        check_shares(plan)
         self._plan = plan
         self._choices.clear()
 

@@ -24,6 +24,7 @@ from typing import TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fsm.errors import ConfigurationError
 from fsm.spot_vm import Terms
+from simulator.faults import check_shares
 from simulator.scenario import MARKET_KINDS, Deed, MarketPlan, Scenario, ScheduledMarket
 from simulator.swarm import SWARM, drawn_scenario
 
@@ -220,6 +221,7 @@ class _Reader:
                 raise self._wrong("vms.notice_s_min", "it is above notice_s_max", "Swap them, or set both.")
             if plan.early + plan.late > 1.0:
                 raise self._wrong("vms.late", "early and late are more than all evictions", "Let them add up to 1.")
+        check_shares(scenario.faults, where=f"{self._where}: faults")
         if isinstance(scenario.market, ScheduledMarket):
             self._check_timetable(scenario.market)
         known = {f"{plan.name}-{number}" for plan in scenario.vms for number in range(1, plan.count + 1)}

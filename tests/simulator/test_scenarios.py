@@ -189,6 +189,14 @@ def test_at_least_twelve_ship_and_each_says_what_it_is_about() -> None:
             TIMETABLE,
             "market.repeat_every_s: it is over before the last moment, at 90 s",
         ),
+        (
+            "[faults]\nkill_before = 0.7\nkill_after = 0.7",
+            "faults.kill_after: with kill_before it is 1.4 of all",
+        ),
+        (
+            "[faults]\nimds_silent = 0.7\nimds_late = 0.7",
+            "faults.imds_late: with imds_silent it is 1.4 of all",
+        ),
         ("[faults]\ndeath = inf", "faults.death: inf is not a finite number"),
         ("[[vms]]\nevictions_per_h = 1e9", "vms[0].evictions_per_h: 1000000000.0 is above 3600"),
     ],
