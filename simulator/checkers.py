@@ -210,12 +210,14 @@ class Told:
     Attributes:
         newest: the number of the newest reply that was read.
         standing: reclaiming events that name its VM.
+        first_s: when each of them was told first.
         since_s: when the first of them was told.
         deadline_s: the earliest deadline they ever set.
     """
 
     newest: int = 0
     standing: frozenset[str] = frozenset()
+    first_s: dict[str, float] = field(default_factory=dict)
     since_s: float = 0.0
     deadline_s: float = math.inf
 
@@ -226,12 +228,13 @@ class Told:
         self.newest = number
         if not document.events:
             if self.standing:
-                self.standing, self.deadline_s = frozenset(), math.inf
+                self.standing, self.first_s, self.deadline_s = frozenset(), {}, math.inf
             return
-        naming = [e for e in document.events if e.event_type in RECLAIMING and process.vm_name in e.resources]
+        naming = [e for e in document.events if e.event_type in RECLAIMING and _names(e, process.vm_name)]
         if naming and not self.standing:
             self.since_s, self.deadline_s = now_s, math.inf
-        self.standing = frozenset(event.event_id for event in naming)
+        self.first_s = {event.event_id: self.first_s.get(event.event_id, now_s) for event in naming}
+        self.standing = frozenset(self.first_s)
         for event in naming:
             self.deadline_s = min(self.deadline_s, max(now_s + DRAIN_S_MIN, self._deadline_s(process, event, now_s)))
 
@@ -239,8 +242,13 @@ class Told:
         if event.started:
             return now_s + STARTED_S
         if event.not_before is None:
-            return self.since_s + NOTICE_S
+            return self.first_s[event.event_id] + NOTICE_S
         return now_s + (event.not_before - process.clock.now()).total_seconds()
+
+
+def _names(event: ScheduledEvent, vm_name: str) -> bool:
+    """Whether the event names the VM, however it is spelt; a longer or a shorter name is another VM's."""
+    return any(name.casefold() == vm_name.casefold() for name in event.resources)
 
 
 class NoWorkAfterNotice(Checker):
@@ -476,7 +484,8 @@ class ReleasedAtOnce(Checker):
     What the queue leased to it counts from that moment on, whether it has read the reply or not. Messages are excused
     that failed by themselves: they pause; and processes whose calls were refused, lost or given up. Calls that were
     merely slow excuse those that were not done before the deadline, and messages whose lease ran out meanwhile; they
-    excuse no more, for it is slow calls that show a wrong order of them.
+    excuse no more, for it is slow calls that show a wrong order of them. The deadline is the earliest of this drain:
+    a notice that vanishes and stands again gives a drain that is on no more time.
     """
 
     promise = Promise.RELEASED_AT_ONCE
@@ -490,9 +499,13 @@ class ReleasedAtOnce(Checker):
         self._slowed: set[str] = set()
         self._abandoned: defaultdict[str, set[str]] = defaultdict(set)
         self._told: defaultdict[str, Told] = defaultdict(Told)
+        self._due_s: defaultdict[str, float] = defaultdict(lambda: math.inf)
 
     def told(self, process: Process, number: int, document: EventsDocument) -> None:
-        self._told[process.name].hear(process, number, document, self.case.now_s)
+        told = self._told[process.name]
+        told.hear(process, number, document, self.case.now_s)
+        if told.standing:
+            self._due_s[process.name] = min(self._due_s[process.name], told.deadline_s)
 
     def leased(self, process: Process, messages: Sequence[Message]) -> None:
         for message in messages:
@@ -524,7 +537,7 @@ class ReleasedAtOnce(Checker):
             self._slowed.add(process.name)
 
     def ended(self, process: Process) -> None:
-        for kept in (self._held, self._failed, self._abandoned, self._told):
+        for kept in (self._held, self._failed, self._abandoned, self._told, self._due_s):
             kept.pop(process.name, None)
 
     def noted(self, entry: Entry) -> None:
@@ -536,6 +549,9 @@ class ReleasedAtOnce(Checker):
             self._abandoned[entry.process].add(entry.text("job"))
         if entry.fields["row"] in ("A26", "A27", "A28"):
             self._judge(entry)
+        if entry.fields["machine"] == APPLICATION.name and entry.fields["to"] == AppState.RECOVERING:
+            told = self._told[entry.process]
+            self._due_s[entry.process] = told.deadline_s if told.standing else math.inf
 
     def _judge(self, entry: Entry) -> None:
         """A process says that it is drained."""
@@ -558,8 +574,7 @@ class ReleasedAtOnce(Checker):
         disturbed, slowed = entry.process in self._disturbed, entry.process in self._slowed
         self._disturbed.discard(entry.process)
         self._slowed.discard(entry.process)
-        told = self._told[entry.process]
-        early = told.standing and self.case.now_s < told.deadline_s - QUICK_S
+        early = self._told[entry.process].standing and self.case.now_s < self._due_s[entry.process] - QUICK_S
         stopping = AppFact.STOP_REQUESTED in entry.text("facts").split(", ")  # then its grace may be the deadline
         return disturbed or (slowed and (stopping or not early))
 

@@ -16,7 +16,10 @@ from types import MappingProxyType
 from typing import Final, Protocol
 
 from fsm.errors import BadReplyError, ConfigurationError, ThrottledError
+from fsm.notices import EventsDocument
 from simulator.network import REPLY_LOST, REPLY_RESET, REQUEST_LOST, REQUEST_RESET, Fault
+from simulator.vm import SimulatedVm
+from simulator.wrong_documents import WRONG_DOCUMENTS
 
 
 def _share(unit: str) -> float:
@@ -59,14 +62,26 @@ class FaultPlan:
         imds_wrong: they answer with what is not a document.
         imds_late: they answer late, by up to 10 s.
         imds_refused: they answer 429 or 410, which is no document either.
+        imds_stale: they show an older document again, of an earlier boot perhaps.
+        imds_emptied: they show no event, though some stand.
+        imds_untimed: they do not say when the VM's events may start.
+        imds_past: they say that the VM's events were to start an hour ago.
+        imds_renumbered: they number documents from 1 again.
         imds_outage: they are silent for up to `imds_outage_s_max`.
         notice_withdrawn: a reclaiming event appears, stays a while, and vanishes without effect.
-        notice_foreign: an event names another VM of the set.
+        notice_foreign: an event names other VMs of the set; the name of one begins with this VM's, and one begins it.
+        terminate: the VM is announced to be deleted, and is.
+        reboot: it is announced to boot again where it is, and does.
+        redeploy: it is announced to boot again on another host, and does, if there is room.
+        advice: an event of a type that asks for nothing, or that nobody knows, names the VM and comes to nothing.
+        notice_shared: an event that ends a VM names several: those that run alongside, or one that is elsewhere.
+        notice_cased: an event spells the VM's name in capitals.
         freeze: the VM stands still for up to `freeze_s_max`; half of the time it was announced.
         death: the worker's process is killed while its VM goes on.
         stop: the worker's process gets SIGTERM, and SIGKILL if it does not listen.
         clock_jump: the VM's wall clock jumps by up to `clock_jump_s_max`, either way.
         latency_s_max: every call of the queue and the store travels for up to this, each way.
+        maintenance_s_max: `terminate`, `reboot` and `redeploy` are announced up to so long before.
         clock_skew_s_max: VMs' wall clocks differ by up to this from the start.
         evicted_at_start: the VM is taken within 5 s of its start.
         evicted_recovering: the VM is taken, or its end announced, while its worker recovers.
@@ -110,6 +125,18 @@ class FaultPlan:
     clock_skew_s_max: float = _seconds(0.0)
     drought_s: float = _seconds(3 * 86_400.0)
     price_spike_s: float = _seconds(3 * 86_400.0)
+    imds_stale: float = _share("per document")
+    imds_emptied: float = _share("per document")
+    imds_untimed: float = _share("per document")
+    imds_past: float = _share("per document")
+    imds_renumbered: float = _share("per document")
+    notice_shared: float = _share("per notice")
+    notice_cased: float = _share("per notice")
+    terminate: float = _rate()
+    reboot: float = _rate()
+    redeploy: float = _rate()
+    advice: float = _rate()
+    maintenance_s_max: float = _seconds(900.0)
 
     @property
     def drawn_options(self) -> Mapping[str, float]:
@@ -143,6 +170,8 @@ _STRENGTHS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
         "per write": (0.01, 0.1),
         "per delivery": (0.02, 0.2, 0.6),
         "per poll": (0.01, 0.2, 0.8),
+        "per document": (0.02, 0.2, 0.5),
+        "per notice": (0.5, 1.0),
         "per hour and VM": (2.0, 10.0, 40.0),
         "per start": (0.2, 0.5),
         "per run": (1.0,),
@@ -150,6 +179,13 @@ _STRENGTHS: Final[Mapping[str, tuple[float, ...]]] = MappingProxyType(
     }
 )
 
+
+ELSEWHERE: Final = "another-vm"
+"""A VM of the set that is not of this world."""
+NEWS: Final = (*WRONG_DOCUMENTS, "notice_shared", "notice_cased", "terminate", "reboot", "redeploy", "advice")
+"""Faults that are drawn together, and apart from all others."""
+NEWS_SHARE: Final = 0.25
+NEWS_ON: Final = 0.4
 
 _THEMES: Final[tuple[frozenset[str], ...]] = (
     frozenset(),
@@ -178,9 +214,17 @@ def drawn(random: Random, *, run_s: float) -> FaultPlan:
     chosen = {
         name: random.choice(_STRENGTHS.get(name) or _STRENGTHS[UNITS[name]])
         for name in (*PROBABILITIES, *RATES)
-        if random.random() < (0.8 if name in theme else share_on)
+        if name not in NEWS and random.random() < (0.8 if name in theme else share_on)
     }
     return _fitting(plan, chosen)
+
+
+def with_news(plan: FaultPlan, random: Random) -> FaultPlan:
+    """The mix, and in one world of four also what Scheduled Events may say beside evictions, and say wrongly."""
+    if random.random() >= NEWS_SHARE:
+        return plan
+    chosen = {name: random.choice(_STRENGTHS[UNITS[name]]) for name in NEWS if random.random() < NEWS_ON}
+    return _fitting(replace(plan, maintenance_s_max=random.choice((30.0, 300.0))), chosen)
 
 
 def _fitting(plan: FaultPlan, chosen: Mapping[str, float]) -> FaultPlan:
@@ -193,7 +237,7 @@ def _fitting(plan: FaultPlan, chosen: Mapping[str, float]) -> FaultPlan:
 
 
 def _sum(plan: FaultPlan, group: Sequence[str]) -> float:
-    return sum(getattr(plan, name) for name in group)
+    return math.fsum(getattr(plan, name) for name in group)
 
 
 def check_shares(plan: FaultPlan, *, where: str = "faults") -> None:
@@ -239,8 +283,9 @@ _KILLS: Final = ("kill_before", "kill_after")
 TOGETHER: Final[tuple[tuple[str, ...], ...]] = (
     (*_KILLS, *(name for name, _ in (*_OF_CALLS, *_OF_WRITES))),
     (*_KILLS, *(name for name, _ in _OF_POLLS)),
+    tuple(WRONG_DOCUMENTS),
 )
-"""Faults of which a call has one at most: their shares add up to 1 or less."""
+"""Faults of which a call, a poll or a document has one at most: their shares add up to 1 or less."""
 ROUNDING: Final = 1e-9
 
 
@@ -273,6 +318,7 @@ class Injector:
         self._plan = plan
         self._random = random
         self._choices: dict[str, tuple[tuple[float, MakeFault | None, str], ...]] = {}
+        self._wrong: Mapping[str, float] | None = None
         self._stretches: list[tuple[str, float, float]] = []
         self.silent: set[str] = set()
         self.happened: Counter[str] = Counter()
@@ -287,6 +333,7 @@ class Injector:
         check_shares(plan)
         self._plan = plan
         self._choices.clear()
+        self._wrong = None
 
     def of_call(self, call: str, vm_name: str, kill: Callable[[], bool]) -> Fault | None:
         """What goes wrong with this call, if anything; `kill` ends the process that makes it, if it still lives."""
@@ -345,6 +392,24 @@ class Injector:
                 choices.append((until, make, name))
         return tuple(choices)
 
+    def shown(self, vm: SimulatedVm) -> EventsDocument:
+        """What Scheduled Events show a VM that asks for its document."""
+        wrong = self._wrong
+        if wrong is None:
+            wrong = self._wrong = {name: share for name in WRONG_DOCUMENTS if (share := getattr(self._plan, name)) > 0}
+        if not wrong:
+            return vm.document
+        draw = self._random.random()
+        for name, share in wrong.items():
+            if draw < share:
+                document = WRONG_DOCUMENTS[name](vm)
+                if document is None:
+                    break
+                self.happened[name] += 1
+                return document
+            draw -= share
+        return vm.document
+
     def expect(self, name: str, from_s: float, until_s: float) -> None:
         """A drought or a price spike is to last from one time to another."""
         self._stretches.append((name, from_s, until_s))
@@ -361,6 +426,23 @@ class Injector:
             return 1.0
         self.happened["lease_short"] += 1
         return self._random.random() ** 3
+
+    def names_many(self) -> bool:
+        """Whether an event names more VMs than the one it is about."""
+        return self._is_so("notice_shared")
+
+    def spelt(self, names: Sequence[str]) -> tuple[str, ...]:
+        """How an event spells the names of its VMs, and whom it names beside a single one."""
+        if len(names) == 1 and self.names_many():
+            names = (ELSEWHERE, *names)
+        return tuple(name.upper() for name in names) if self._is_so("notice_cased") else tuple(names)
+
+    def _is_so(self, name: str) -> bool:
+        share = getattr(self._plan, name)
+        if not share or self._random.random() >= share:
+            return False
+        self.happened[name] += 1
+        return True
 
     def tear_s(self) -> float:
         """For how long a write is torn."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from fsm.notices import EventsDocument
 from fsm.ports import VmIdentity
 from fsm.spot_vm import ABSENT, SPOT_VM, Offer, Terms, VmState, cost_usd_per_h
 from simulator.clock import SimulatedClock
@@ -117,7 +116,7 @@ class Machine:
         if before in ABSENT:
             self.generation += 1
         self.vm.identity = self._identity()
-        self.vm.document = EventsDocument(incarnation=self.vm.document.incarnation + 1, events=())
+        self.vm.clear()
 
     def _identity(self) -> VmIdentity:
         return VmIdentity(

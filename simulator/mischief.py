@@ -8,16 +8,18 @@ from random import Random
 from typing import TYPE_CHECKING, assert_never
 
 from fsm.journal_kinds import Kind
-from simulator.faults import Injector
+from simulator.faults import ELSEWHERE, Injector
 from simulator.journal import PLATFORM
 from simulator.machine import Machine
 from simulator.process import Ending
-from simulator.scenario import Deed, Scenario, ScriptedEvent
+from simulator.scenario import Deed, Maintenance, Scenario, ScriptedEvent
 from simulator.world import World
 
 if TYPE_CHECKING:
     from simulator.platform import Platform
 
+ADVICE = ("SpotRebalanceRecommendation", "Defragment")
+"""Types of events that ask for nothing: the one there is, and one that nobody knows."""
 SIGKILL_AFTER_S = 15.0
 """A process that was told to stop is killed this long after its grace, as its unit says."""
 
@@ -41,7 +43,7 @@ class Mischief:
         self._injector = injector
         self._random = random
         self._journal = world.journal_of(PLATFORM)
-        self._hourly: list[asyncio.Task[object]] = []
+        self._until_calm: list[asyncio.Task[object]] = []
 
     def begin(self) -> None:
         """From now on deeds are done: the hourly ones until `cease`, the scripted ones at their times."""
@@ -49,13 +51,13 @@ class Mischief:
             for name, deed in self._deeds():
                 rate = getattr(self._scenario.faults, name)
                 if rate > 0:
-                    self._hourly.append(self._platform.spawn(self._again_and_again(machine, name, rate, deed)))
+                    self._until_calm.append(self._platform.spawn(self._again_and_again(machine, name, rate, deed)))
         for event in self._scenario.script:
             self._platform.spawn(self._at_its_time(event))
 
     def cease(self) -> None:
         """From now on nothing happens any more."""
-        for task in self._hourly:
+        for task in self._until_calm:
             task.cancel()
         self._injector.silent.clear()
 
@@ -68,6 +70,13 @@ class Mischief:
             ("freeze", lambda m: self._freeze(m, draw.uniform(0.0, plan.freeze_s_max), announced=draw.random() < 0.5)),
             ("death", self._kill),
             ("stop", self._stop),
+            (
+                "terminate",
+                lambda m: self._maintain(m, Maintenance.TERMINATE, draw.uniform(0.0, plan.maintenance_s_max)),
+            ),
+            ("reboot", lambda m: self._maintain(m, Maintenance.REBOOT, draw.uniform(0.0, plan.maintenance_s_max))),
+            ("redeploy", lambda m: self._maintain(m, Maintenance.REDEPLOY, draw.uniform(0.0, plan.maintenance_s_max))),
+            ("advice", lambda m: self._advice(m, draw.choice(ADVICE), draw.uniform(0.0, 40.0))),
             ("clock_jump", lambda m: self._jump(m, draw.uniform(-1.0, 1.0) * plan.clock_jump_s_max)),
         )
 
@@ -95,6 +104,12 @@ class Mischief:
                 await self._withdrawn_notice(machine, event.lasts_s)
             case Deed.FOREIGN_NOTICE:
                 await self._foreign_notice(machine, event.lasts_s)
+            case Deed.ADVICE:
+                await self._advice(machine, ADVICE[0], event.lasts_s)
+            case Deed.TERMINATE | Deed.REBOOT | Deed.REDEPLOY:
+                maintenance = Maintenance(event.do.value.capitalize())
+                ending = self._maintain(machine, maintenance, max(0.0, event.notice_s))
+                self._until_calm.append(self._platform.spawn(ending))
             case Deed.IMDS_OUTAGE:
                 await self._silence(machine, event.lasts_s)
             case Deed.KILL:
@@ -120,16 +135,29 @@ class Mischief:
         if not machine.doomed:
             self._platform.withdrawn += 1
             self._injector.happened["notice_withdrawn"] += 1
-            await self._platform.notices.show(machine.name, "Preempt", lasts_s, in_s=lasts_s + 10.0)
+            await self._platform.notices.show([machine.name], "Preempt", lasts_s, in_s=lasts_s + 10.0)
 
-    async def _foreign_notice(self, _machine: Machine, lasts_s: float) -> None:
+    async def _foreign_notice(self, machine: Machine, lasts_s: float) -> None:
+        """An event that names others: one elsewhere, one whose name begins as the VM's, and one whose name does so."""
         self._injector.happened["notice_foreign"] += 1
-        await self._platform.notices.show("another-vm", "Preempt", lasts_s, in_s=30.0)
+        others = (ELSEWHERE, f"{machine.name}-b", machine.name[:-1])
+        await self._platform.notices.show(others, "Preempt", lasts_s, in_s=30.0)
+
+    async def _advice(self, machine: Machine, event_type: str, lasts_s: float) -> None:
+        """An event that names the VM, asks for nothing, and comes to nothing."""
+        self._injector.happened["advice"] += 1
+        await self._platform.notices.show([machine.name], event_type, lasts_s, in_s=lasts_s)
+
+    async def _maintain(self, machine: Machine, maintenance: Maintenance, notice_s: float) -> None:
+        """The VM is deleted or boots again, and is told so before; in a calm world it is taken back."""
+        ended = await self._platform.maintain(machine, maintenance, notice_s)
+        if ended:
+            self._injector.happened[maintenance.value.lower()] += ended
 
     async def _freeze(self, machine: Machine, lasts_s: float, *, announced: bool, notice_s: float = 15.0) -> None:
         """The VM stands still: its worker does nothing, and the world goes on."""
         if announced:
-            await self._platform.notices.show(machine.name, "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
+            await self._platform.notices.show([machine.name], "Freeze", notice_s, in_s=notice_s, duration_s=lasts_s)
             if self._platform.is_calm:
                 return
         process = machine.worker

@@ -6,7 +6,7 @@ Azure broadcasts an event to every VM of the set; a worker finds its own VM amon
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +15,7 @@ from random import Random
 from fsm.notices import ScheduledEvent
 from fsm.ports import Clock
 from simulator.machine import Machine
+from simulator.scenario import VmPlan
 
 ACKNOWLEDGED_S = 1.0
 """An acknowledged event starts about this much later."""
@@ -27,25 +28,46 @@ class Notices:
         machines: which of them run is looked at whenever something is announced.
         clock: the platform's.
         random: draws whether the announced time is kept.
+        spelt: how an event spells the names of its VMs.
     """
 
-    def __init__(self, machines: Sequence[Machine], clock: Clock, random: Random) -> None:
+    def __init__(
+        self,
+        machines: Sequence[Machine],
+        clock: Clock,
+        random: Random,
+        spelt: Callable[[Sequence[str]], tuple[str, ...]] = tuple,
+    ) -> None:
         self._machines = machines
         self._clock = clock
         self._random = random
+        self._spelt = spelt
         self._events = 0
         self._acknowledged: dict[str, asyncio.Event] = {}
 
-    async def give(self, machine: Machine, notice_s: float) -> str:
-        """Announce an eviction, and wait until it is time: as announced, earlier, or soon after it was acknowledged.
+    async def give(self, machines: Sequence[Machine], event_type: str, notice_s: float) -> str:
+        """Announce an event, and wait until it is time: as announced, earlier, or soon after it was acknowledged.
+
+        Args:
+            machines: whom it is about; the plan of the first says whether the time is kept.
+            event_type: as Scheduled Events name it.
+            notice_s: how long before it starts.
 
         Returns:
-            The event's id; it is shown until it is retracted.
+            The event's id; it is shown until it is retracted. Whoever does not wait so long has taken it back.
         """
-        event = self._new_event(machine.name, "Preempt", in_s=notice_s)
+        event = self._new_event([machine.name for machine in machines], event_type, in_s=notice_s)
+        try:
+            await self._wait_for(event, machines[0].plan, notice_s)
+        except asyncio.CancelledError:
+            self.retract(event.event_id)
+            raise
+        return event.event_id
+
+    async def _wait_for(self, event: ScheduledEvent, plan: VmPlan, notice_s: float) -> None:
         self._announce(event)
         acknowledged = self._acknowledged[event.event_id] = asyncio.Event()
-        plan, draw, late_s = machine.plan, self._random.random(), 0.0
+        draw, late_s = self._random.random(), 0.0
         if draw < plan.early:
             notice_s *= self._random.random()
         elif draw < plan.early + plan.late:
@@ -59,13 +81,12 @@ class Notices:
         if late_s > 0:
             self._announce(replace(event, started=True, not_before=None))
             await asyncio.sleep(late_s)
-        return event.event_id
 
     async def show(
-        self, vm_name: str, event_type: str, lasts_s: float, *, in_s: float, duration_s: float | None = None
+        self, names: Sequence[str], event_type: str, lasts_s: float, *, in_s: float, duration_s: float | None = None
     ) -> None:
         """Announce an event, and take it back after `lasts_s`; nothing else comes of it."""
-        event = self._new_event(vm_name, event_type, in_s=in_s, duration_s=duration_s)
+        event = self._new_event(names, event_type, in_s=in_s, duration_s=duration_s)
         self._announce(event)
         try:
             await asyncio.sleep(lasts_s)
@@ -89,13 +110,13 @@ class Notices:
                 machine.vm.announce(event)
 
     def _new_event(
-        self, vm_name: str, event_type: str, *, in_s: float, duration_s: float | None = None
+        self, names: Sequence[str], event_type: str, *, in_s: float, duration_s: float | None = None
     ) -> ScheduledEvent:
         self._events += 1
         return ScheduledEvent(
             event_id=f"E{self._events:06d}",
             event_type=event_type,
-            resources=(vm_name,),
+            resources=self._spelt(names),
             started=False,
             not_before=self._clock.now() + timedelta(seconds=in_s),
             duration_s=duration_s,

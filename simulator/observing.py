@@ -291,10 +291,23 @@ class ObservedQueue(SimulatedQueue):
 
 
 class ObservedScheduledEvents(SimulatedScheduledEvents):
-    """One process's Scheduled Events endpoint."""
+    """One process's Scheduled Events endpoint.
 
-    def __init__(self, vm: SimulatedVm, *, faults: Faults, panel: Observer, whose: Callable[[], Process]) -> None:
+    Args:
+        shown: asked at each poll what the VM is told; rightly its document.
+    """
+
+    def __init__(
+        self,
+        vm: SimulatedVm,
+        *,
+        faults: Faults,
+        panel: Observer,
+        whose: Callable[[], Process],
+        shown: Callable[[SimulatedVm], EventsDocument],
+    ) -> None:
         super().__init__(vm, faults=faults)
+        self._shown = shown
         self._panel = panel
         self._whose = whose
         self._asked = 0
@@ -305,6 +318,9 @@ class ObservedScheduledEvents(SimulatedScheduledEvents):
         document = await super().poll(timeout_s=timeout_s)
         self._panel.told(self._whose(), number, document)
         return document
+
+    def _document(self) -> EventsDocument:
+        return self._shown(self._vm)
 
     async def acknowledge(self, event_id: str, *, timeout_s: float) -> None:
         self._panel.acknowledged(self._whose(), event_id)

@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Coroutine
 from contextvars import Context
 from decimal import Decimal
+from typing import assert_never
 
 from fsm.application import AppState, AppTrigger
 from fsm.engine import Engine
@@ -27,7 +28,7 @@ from simulator.notices import Notices
 from simulator.observing import Observer
 from simulator.operating import Operator
 from simulator.process import Ending, Process
-from simulator.scenario import Scenario, ScriptedEvent
+from simulator.scenario import Maintenance, Scenario, ScriptedEvent
 from simulator.workload import drawn_length
 from simulator.world import World
 
@@ -76,7 +77,7 @@ class Platform(Observer):
         self._by_name = {machine.name: machine for machine in self.machines}
         if skewed:
             injector.happened["clock_skew_s_max"] += len(self.machines)
-        self.notices = Notices(self.machines, world.clock, self._random)
+        self.notices = Notices(self.machines, world.clock, self._random, injector.spelt)
         self.operator = Operator(self, scenario.operator, self._random)
         self._mischief = Mischief(self, scenario, world, injector, self._random)
 
@@ -206,9 +207,10 @@ class Platform(Observer):
 
     def _take(self, machine: Machine) -> None:
         """The VM is gone, and its worker with it."""
-        machine.vm.document = type(machine.vm.document)(incarnation=machine.vm.document.incarnation + 1, events=())
+        machine.vm.clear()
         if machine.worker is not None:
             machine.worker.die(Ending.EVICTED)
+        machine.process = None
 
     def _charge(self, machine: Machine) -> None:
         machine.bill.charge(
@@ -302,7 +304,7 @@ class Platform(Observer):
                 announced = self._random.random() < plan.announced
                 notice_s = self._random.uniform(plan.notice_s_min, plan.notice_s_max) if announced else -1.0
             if notice_s >= 0:
-                event_id = await self.notices.give(machine, notice_s)
+                event_id = await self.notices.give([machine], "Preempt", notice_s)
             if machine.gone_since(boot) or (self.is_calm and not event_id):
                 return False
             if outage_s is None and not market:
@@ -330,6 +332,51 @@ class Platform(Observer):
         taken = self.fire(machine, VmTrigger.EVICT).dest is not None
         self.evictions += taken
         return taken
+
+    async def maintain(self, machine: Machine, maintenance: Maintenance, notice_s: float) -> int:
+        """Announce that a VM is deleted, or boots again, and do so at the time, announced or earlier.
+
+        Args:
+            machine: which; an event that names several is about all that run.
+            maintenance: what becomes of it, by the type of the event.
+            notice_s: how long before.
+
+        Returns:
+            Of how many VMs it became true.
+        """
+        if not machine.running or machine.doomed:
+            return 0
+        alongside = [m for m in self.machines if m is not machine and m.running and not m.doomed]
+        machines = [*(alongside if alongside and self._injector.names_many() else ()), machine]
+        boots = [(one, one.boots) for one in machines]
+        event_id = ""
+        try:
+            for one in machines:
+                one.doomed = True
+            event_id = await self.notices.give(machines, maintenance.value, notice_s)
+            there = [one for one, boot in boots if not one.gone_since(boot)]
+            for one in there:
+                self._end(one, maintenance)
+            return len(there)
+        finally:
+            for one in machines:
+                one.doomed = False
+            self.notices.retract(event_id)
+
+    def _end(self, machine: Machine, maintenance: Maintenance) -> None:
+        match maintenance:
+            case Maintenance.TERMINATE:
+                self.fire(machine, VmTrigger.DELETE)
+            case Maintenance.REDEPLOY:
+                self.fire(machine, VmTrigger.DEALLOCATE)
+                self.fire(machine, VmTrigger.RESTART)
+            case Maintenance.REBOOT:  # no change of state: the VM stays allocated where it is
+                self._journal.write(Kind.KILL, {"vm": machine.name, "for": maintenance.value})
+                self._take(machine)
+                machine.allocate(machine.state, machine.allocation)
+                self.spawn(self._come_up(machine, machine.boots))
+            case _:
+                assert_never(maintenance)
 
     def do(self, event: ScriptedEvent, machine: Machine) -> None:
         """Do something to a VM, now; on behalf of nobody, whoever asks."""

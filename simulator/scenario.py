@@ -224,6 +224,17 @@ class WorkerPlan:
 # -- script, expectations, sweep --------------------------------------------------------------------------------------
 
 
+class Maintenance(StrEnum):
+    """What ends a VM's boot beside an eviction, by the type of the event that announces it."""
+
+    TERMINATE = "Terminate"
+    """The VM is deleted."""
+    REBOOT = "Reboot"
+    """It boots again where it is."""
+    REDEPLOY = "Redeploy"
+    """It boots again on another host, if there is room."""
+
+
 class Deed(StrEnum):
     """What a script can do to a VM."""
 
@@ -231,6 +242,10 @@ class Deed(StrEnum):
     FREEZE = "freeze"
     WITHDRAWN_NOTICE = "withdrawn notice"
     FOREIGN_NOTICE = "foreign notice"
+    ADVICE = "advice"
+    TERMINATE = "terminate"
+    REBOOT = "reboot"
+    REDEPLOY = "redeploy"
     IMDS_OUTAGE = "imds outage"
     KILL = "kill"
     STOP = "stop"
@@ -245,7 +260,8 @@ class ScriptedEvent:
         vm: its name, such as "vm-1"; "*" is every VM.
         lasts_s: how long a freeze, a notice or a silence of Scheduled Events lasts, the outage after an eviction, or by
             how much a clock jumps.
-        notice_s: how long before it an eviction or a freeze is announced; below 0 for not at all.
+        notice_s: how long before it an eviction or a freeze is announced, below 0 for not at all; a termination, reboot
+            or redeployment is always announced.
     """
 
     at_s: float = _at_least(0.0)

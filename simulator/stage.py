@@ -24,7 +24,7 @@ from simulator.platform import Platform
 from simulator.process import Process
 from simulator.scenario import Scenario, WorkerPlan
 from simulator.work import Work
-from simulator.world import MakeWorker, World
+from simulator.world import MakeWorker, World, document_of
 
 STOP_S_MAX = 60.0
 """A worker that is told to stop in a calm world ends within its grace and this."""
@@ -106,21 +106,23 @@ class Stage:
     # -- what goes wrong ----------------------------------------------------------------------------------------------
 
     def disturb(self, plan: FaultPlan) -> None:
-        """From now on calls, leases and writes go wrong as this plan says."""
+        """From now on calls, leases, writes and documents go wrong as this plan says."""
         self.injector.plan = plan
         self.world.faults = self.fault
         self.world.short_lease = self.injector.short_lease
         self.world.tear_s = self.injector.tear_s
+        self.world.shown = self.injector.shown
 
     def fault(self, process: Process, call: str) -> Fault | None:
         """What goes wrong with this call."""
         return self.injector.of_call(call, process.vm_name, partial(self.platform.strike, process))
 
     def undisturb(self) -> None:
-        """From now on calls, leases and writes go well."""
+        """From now on calls, leases, writes and documents go well."""
         self.world.faults = lambda _process, _call: None
         self.world.short_lease = lambda: 1.0
         self.world.tear_s = lambda: 0.0
+        self.world.shown = document_of
 
     # -- its phases ---------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from fsm.promises import Promise
 from fsm.spot_vm import PAY_AS_YOU_GO, Policy
-from simulator.faults import DAYS_S, NO_FAULTS, UNITS, FaultPlan, drawn
+from simulator.faults import DAYS_S, NO_FAULTS, UNITS, FaultPlan, drawn, with_news
 from simulator.result import SimulationResult
 from simulator.scenario import (
     Action,
@@ -105,6 +105,11 @@ def drawn_scenario(seed: int) -> Scenario:
         ),
         faults=faults,
     )
+    # What Scheduled Events say beside evictions is drawn apart, so that all that was drawn before stays; worlds that show
+    # one rare thing keep to it.
+    if not (overlapping or hurried):
+        news = Random(f"{seed}/swarm/news")  # noqa: S311 -- as above
+        scenario = replace(scenario, faults=with_news(faults, news))
     # A process that died is told from one that lost its lease by the next one in its place: that has to be there before
     # the lease is over, or nobody can count the death.
     deadly = draw.choice((0.0, 0.0, 0.0, 0.0, 0.1))

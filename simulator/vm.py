@@ -18,12 +18,14 @@ class SimulatedVm:
 
     Attributes:
         document: the Scheduled Events document as it stands.
+        earlier: the last one with other events, if there was one.
         acknowledged: the events somebody let start, in order, each once.
     """
 
     def __init__(self, identity: VmIdentity) -> None:
         self.identity = identity
         self.document = EventsDocument(incarnation=1, events=())
+        self.earlier: EventsDocument | None = None
         self.acknowledged: list[str] = []
 
     def announce(self, event: ScheduledEvent) -> None:
@@ -50,6 +52,15 @@ class SimulatedVm:
         """Take the event out of the document: it was cancelled, or it is over."""
         self._publish(tuple(event for event in self.document.events if event.event_id != event_id))
 
+    def clear(self) -> None:
+        """Take every event out: the VM is gone, or has just come up."""
+        self._publish(())
+
+    def renumber(self) -> bool:
+        """Number documents from 1 again, as when Scheduled Events are turned on anew; whether that changes anything."""
+        before, self.document = self.document, replace(self.document, incarnation=1)
+        return self.document != before
+
     def acknowledge(self, event_id: str) -> None:
         """Start the event; of one that is not in the document nothing is known, and nothing happens."""
         if event_id in self.acknowledged:
@@ -60,6 +71,8 @@ class SimulatedVm:
                 self.announce(replace(event, started=True, not_before=None))
 
     def _publish(self, events: tuple[ScheduledEvent, ...]) -> None:
+        if events != self.document.events:
+            self.earlier = self.document
         self.document = EventsDocument(incarnation=self.document.incarnation + 1, events=events)
 
 
@@ -76,7 +89,11 @@ class SimulatedScheduledEvents(ScheduledEvents):
         self._faults = faults
 
     async def poll(self, *, timeout_s: float) -> EventsDocument:
-        return await perform("events.poll", lambda: self._vm.document, faults=self._faults, timeout_s=timeout_s)
+        return await perform("events.poll", self._document, faults=self._faults, timeout_s=timeout_s)
+
+    def _document(self) -> EventsDocument:
+        """What a poll that arrives now is answered with."""
+        return self._vm.document
 
     async def acknowledge(self, event_id: str, *, timeout_s: float) -> None:
         await perform(

@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 
 from fsm.errors import ConfigurationError
+from fsm.notices import EventsDocument
 from fsm.ports import Clock, JobRunner
 from fsm.runner import Ports, Tally, Worker, WorkerSettings
 from simulator.clock import SimulatedClock
@@ -42,6 +43,11 @@ def nothing_wrong(_process: Process, _call: str) -> Fault | None:
     return None
 
 
+def document_of(vm: SimulatedVm) -> EventsDocument:
+    """What a VM is told by Scheduled Events in a world in which nothing goes wrong."""
+    return vm.document
+
+
 class World:
     """Everything outside the workers, and the workers that were started in it.
 
@@ -53,7 +59,7 @@ class World:
 
     Attributes:
         faults: what goes wrong with calls; may be replaced at any time.
-        short_lease, tear_s: what services do wrong; may be replaced at any time.
+        short_lease, tear_s, shown: what services do wrong; may be replaced at any time.
         journal: all that was noted.
     """
 
@@ -70,6 +76,7 @@ class World:
         self.faults: ProcessFaults = nothing_wrong
         self.short_lease: Callable[[], float] = lambda: 1.0
         self.tear_s: Callable[[], float] = lambda: 0.0
+        self.shown: Callable[[SimulatedVm], EventsDocument] = document_of
         self.clock = SimulatedClock()
         self.journal = JournalLines()
         self.processes: list[Process] = []
@@ -95,6 +102,9 @@ class World:
 
     def _tear_s(self) -> float:
         return self.tear_s()
+
+    def _shown(self, vm: SimulatedVm) -> EventsDocument:
+        return self.shown(vm)
 
     def _noted(self, entry: Entry) -> None:
         self.journal.note(entry)
@@ -129,7 +139,7 @@ class World:
             queue=ObservedQueue(self.queues, QUEUE, faults=cut, panel=self.panel, whose=whose),
             poison_queue=SimulatedQueue(self.queues, f"{QUEUE}-poison", faults=cut),
             store=SimulatedStore(self.store, faults=cut) if self.stored else None,
-            events=ObservedScheduledEvents(vm, faults=cut, panel=self.panel, whose=whose),
+            events=ObservedScheduledEvents(vm, faults=cut, panel=self.panel, whose=whose, shown=self._shown),
             metadata=SimulatedMetadata(vm, faults=cut),
             job_runner=make_runner(whose),
             clock=clock or self.clock,

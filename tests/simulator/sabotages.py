@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 
 import fsm.delivery
+import fsm.notices
 from fsm.backoff import Backoff
 from fsm.delivery import Call, Delivery, Event, Found, PutPoison, Release, Step, WriteRecord, Written
 from fsm.delivery import Done as CallDone
 from fsm.errors import PlatformError
 from fsm.job import JobTrigger
-from fsm.notices import EventsDocument, ScheduledEvent
+from fsm.notices import EventsDocument, ScheduledEvent, Severity
 from fsm.ports import ScheduledEvents
 from fsm.promises import Promise
 from fsm.record import FAILURES_MAX, Counts, End, Owner, Presence, Record, Status
@@ -106,6 +108,47 @@ class _NoticesStay(_ErrorsAreNoEvents):
         return EventsDocument(incarnation=document.incarnation, events=tuple(self._seen.values()))
 
 
+class _NumbersRise(_ErrorsAreNoEvents):
+    """Takes a document only if its number is above all before."""
+
+    def __init__(self, inner: ScheduledEvents) -> None:
+        super().__init__(inner)
+        self._newest = EventsDocument(incarnation=-1, events=())
+
+    async def poll(self, *, timeout_s: float) -> EventsDocument:
+        document = await self._inner.poll(timeout_s=timeout_s)
+        if document.incarnation > self._newest.incarnation:
+            self._newest = document
+        return self._newest
+
+
+class _TimesAreTrusted(_ErrorsAreNoEvents):
+    """Leaves events out that are not to come, for want of a time or for one that is past; a start is a start."""
+
+    async def poll(self, *, timeout_s: float) -> EventsDocument:
+        document = await self._inner.poll(timeout_s=timeout_s)
+        return replace(document, events=tuple(e for e in document.events if e.started or self._is_to_come(e)))
+
+    def _is_to_come(self, event: ScheduledEvent) -> bool:
+        raise NotImplementedError
+
+
+class _PastIsOver(_TimesAreTrusted):
+    """Knows that worlds begin with the year 2026."""
+
+    def _is_to_come(self, event: ScheduledEvent) -> bool:
+        return event.not_before is None or event.not_before > datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class _UntimedIsNothing(_TimesAreTrusted):
+    def _is_to_come(self, event: ScheduledEvent) -> bool:
+        return event.not_before is not None
+
+
+def _with_events(sabotaged: Callable[[ScheduledEvents], ScheduledEvents]) -> MakeWorker:
+    return lambda ports, settings: Worker(replace(ports, events=sabotaged(ports.events)), settings)
+
+
 def _unfenced(ports: Ports, settings: WorkerSettings) -> Worker:
     store = ports.store
     if isinstance(store, SimulatedStore):
@@ -118,14 +161,6 @@ def _absent(ports: Ports, settings: WorkerSettings) -> Worker:
     if isinstance(store, SimulatedStore):
         store = _AbsentStore(store._service, faults=store._faults)
     return Worker(replace(ports, store=store), settings)
-
-
-def _errors_are_no_events(ports: Ports, settings: WorkerSettings) -> Worker:
-    return Worker(replace(ports, events=_ErrorsAreNoEvents(ports.events)), settings)
-
-
-def _notices_stay(ports: Ports, settings: WorkerSettings) -> Worker:
-    return Worker(replace(ports, events=_NoticesStay(ports.events)), settings)
 
 
 class _AcknowledgesFirst(Worker):
@@ -185,6 +220,7 @@ class _AbandonsAll(Worker):
 # -- sabotaged core ---------------------------------------------------------------------------------------------------
 
 _perform = Delivering._perform
+_severity = vars(ScheduledEvent)["severity"]
 _consider = fsm.delivery._Stepper._consider
 _how_ended = fsm.delivery.how_ended
 _call_of = fsm.delivery.call_of
@@ -259,6 +295,31 @@ def _save_and_keep_deaths(self: Record, progress: str) -> Record:
 
 def _leave_open_at_stop(self: Record, end: End, error: str | None = None) -> Record:
     return self if end is End.STOP else _released(self, end, error)
+
+
+def _advice_reclaims(event: ScheduledEvent) -> Severity:
+    known = _severity.fget(event)
+    return Severity.RECLAIM if known is Severity.ADVISORY else known
+
+
+def _obeys_all_but(kind: str) -> Callable[[Patch], None]:
+    return _patched(fsm.notices, "RECLAIMING_TYPES", fsm.notices.RECLAIMING_TYPES - {kind})
+
+
+def _names_alike(event: ScheduledEvent, vm_name: str) -> bool:
+    return any(name.lower().startswith(vm_name.lower()) for name in event.resources)
+
+
+def _names_as_a_part(event: ScheduledEvent, vm_name: str) -> bool:
+    return any(name.lower() in vm_name.lower() for name in event.resources)
+
+
+def _names_first(event: ScheduledEvent, vm_name: str) -> bool:
+    return event.resources[0].lower() == vm_name.lower()
+
+
+def _names_to_the_letter(event: ScheduledEvent, vm_name: str) -> bool:
+    return vm_name in event.resources
 
 
 def _patched(target: type | object, name: str, value: object) -> Callable[[Patch], None]:
@@ -353,13 +414,13 @@ SABOTAGES = (
         name="error read as no event",
         caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
         likely_seed=29,
-        make_worker=_errors_are_no_events,
+        make_worker=_with_events(_ErrorsAreNoEvents),
     ),
     Sabotage(
         name="withdrawn notice ignored",
         caught_by=frozenset({P.ALWAYS_COMES_BACK}),
         likely_seed=3,
-        make_worker=_notices_stay,
+        make_worker=_with_events(_NoticesStay),
     ),
     Sabotage(
         name="work after a notice",
@@ -436,5 +497,60 @@ SABOTAGES = (
         name="rows not journaled",
         caught_by=frozenset({P.ROW_BY_ROW}),
         patch=_patched(Delivering, "_note", lambda _self, _taken: None),
+    ),
+    *(
+        Sabotage(
+            name=f"{kind} not obeyed",
+            caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+            likely_seed=seed,
+            patch=_obeys_all_but(kind),
+        )
+        for kind, seed in (("terminate", 0), ("reboot", 91), ("redeploy", 38))
+    ),
+    Sabotage(
+        name="event of an unknown type obeyed",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        patch=_patched(ScheduledEvent, "severity", property(_advice_reclaims)),
+    ),
+    Sabotage(
+        name="name that begins as this VM's obeyed",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        likely_seed=15,
+        patch=_patched(ScheduledEvent, "names", _names_alike),
+    ),
+    Sabotage(
+        name="name that is a part of this VM's obeyed",
+        caught_by=frozenset({P.ALWAYS_COMES_BACK}),
+        likely_seed=15,
+        patch=_patched(ScheduledEvent, "names", _names_as_a_part),
+    ),
+    Sabotage(
+        name="first name of an event alone read",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=8,
+        patch=_patched(ScheduledEvent, "names", _names_first),
+    ),
+    Sabotage(
+        name="names compared to the letter",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        patch=_patched(ScheduledEvent, "names", _names_to_the_letter),
+    ),
+    Sabotage(
+        name="documents believed only while their numbers rise",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=8,
+        make_worker=_with_events(_NumbersRise),
+    ),
+    Sabotage(
+        name="event whose time is past taken for over",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=31,
+        make_worker=_with_events(_PastIsOver),
+    ),
+    Sabotage(
+        name="event without a time taken for none",
+        caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
+        likely_seed=31,
+        make_worker=_with_events(_UntimedIsNothing),
     ),
 )

@@ -79,6 +79,9 @@ ABOUT: Mapping[str, Callable[[SimulationResult], bool]] = {
     "late-presence": lambda result: result.faults["death"] > 5 and result.faults["slow"] > 100,
     "metadata-silent-at-start": lambda result: sum('"call": "identity"' in line for line in result.journal) > 20,
     "no-notice-at-all": lambda result: result.summary.announced == 0 and result.faults["imds_wrong"] > 0,
+    "planned-maintenance": lambda result: (
+        result.faults == {"advice": 2, "reboot": 1, "redeploy": 1, "terminate": 1} and {"S1", "O4"} <= _rows(result)
+    ),
     "poison-among-the-good": lambda result: 0 < result.summary.poisoned < result.summary.completed,
     "price-spike": lambda result: "E4" in _rows(result) and _stopped_s(result) >= 6 * 3600,
     "stopped-while-starting": lambda result: result.faults["stop"] > 10,
@@ -306,7 +309,8 @@ def test_a_fault_that_did_not_happen_is_not_counted() -> None:
 def test_every_fault_has_a_unit() -> None:
     """Nothing goes wrong at a rate that nobody can read."""
     assert set(UNITS.values()) == {
-        "per call", "per write", "per delivery", "per poll", "per hour and VM", "per start", "per run", "s",
+        "per call", "per write", "per delivery", "per poll", "per document", "per notice", "per hour and VM",
+        "per start", "per run", "s",
     }  # fmt: skip
 
 
