@@ -185,7 +185,7 @@ ELSEWHERE: Final = "another-vm"
 NEWS: Final = (*WRONG_DOCUMENTS, "notice_shared", "notice_cased", "terminate", "reboot", "redeploy", "advice")
 """Faults that are drawn together, and apart from all others."""
 NEWS_SHARE: Final = 0.25
-NEWS_ON: Final = 0.4
+NEWS_ON: Final = 0.6
 
 _THEMES: Final[tuple[frozenset[str], ...]] = (
     frozenset(),

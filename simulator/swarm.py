@@ -105,8 +105,8 @@ def drawn_scenario(seed: int) -> Scenario:
         ),
         faults=faults,
     )
-    # What Scheduled Events say beside evictions is drawn apart, so that all that was drawn before stays; worlds that show
-    # one rare thing keep to it.
+    # What Scheduled Events say beside evictions is drawn apart, so that all that was drawn before stays; worlds that
+    # show one rare thing keep to it.
     if not (overlapping or hurried):
         news = Random(f"{seed}/swarm/news")  # noqa: S311 -- as above
         scenario = replace(scenario, faults=with_news(faults, news))

@@ -389,7 +389,7 @@ SABOTAGES = (
     Sabotage(
         name="lapses counted as deaths",
         caught_by=frozenset({P.EVICTION_IS_NOT_FAILURE}),
-        likely_seed=13,
+        likely_seed=16,
         patch=_patched(fsm.delivery, "how_ended", _lapses_are_deaths),
     ),
     Sabotage(
@@ -467,7 +467,7 @@ SABOTAGES = (
     Sabotage(
         name="release before the renewal's reply",
         caught_by=frozenset({P.RELEASED_AT_ONCE}),
-        likely_seed=13,
+        likely_seed=60,
         patch=_patched(fsm.delivery, "call_of", _call_though_renewing),
     ),
     Sabotage(
@@ -490,7 +490,7 @@ SABOTAGES = (
     Sabotage(
         name="presence never written",
         caught_by=frozenset({P.NOTHING_LOST}),
-        likely_seed=71,
+        likely_seed=36,
         make_worker=_absent,
     ),
     Sabotage(
@@ -502,10 +502,9 @@ SABOTAGES = (
         Sabotage(
             name=f"{kind} not obeyed",
             caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
-            likely_seed=seed,
             patch=_obeys_all_but(kind),
         )
-        for kind, seed in (("terminate", 0), ("reboot", 91), ("redeploy", 38))
+        for kind in ("terminate", "reboot", "redeploy")
     ),
     Sabotage(
         name="event of an unknown type obeyed",
@@ -538,7 +537,6 @@ SABOTAGES = (
     Sabotage(
         name="documents believed only while their numbers rise",
         caught_by=frozenset({P.NO_WORK_AFTER_NOTICE}),
-        likely_seed=8,
         make_worker=_with_events(_NumbersRise),
     ),
     Sabotage(
